@@ -1,0 +1,173 @@
+// Package flight shares one slow call among everybody who needs its result.
+//
+// The call runs detached from those who wait for it: a waiter whose context ends
+// leaves at once and harms nobody, and a call that everybody has left still
+// completes. A call ends at its timeout whether or not its function returns; a
+// panic in it is an error to all waiters.
+package flight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// ErrTimeout is the error of a call that took longer than its timeout. It is a
+// [context.DeadlineExceeded].
+var ErrTimeout = fmt.Errorf("no result in time: %w", context.DeadlineExceeded)
+
+var errGoexit = errors.New("the call ended its goroutine")
+
+// A PanicError is the error of a call whose function panicked. Its text has the
+// kind of the panic, not its value, which could hold anything.
+type PanicError struct {
+	Value any    // for those who know what they do with it
+	Stack []byte // of the goroutine that panicked
+}
+
+// Error gives the text of a runtime error, and the type of any other value.
+func (e *PanicError) Error() string {
+	if err, ok := e.Value.(runtime.Error); ok {
+		return "panic: " + err.Error()
+	}
+	return fmt.Sprintf("panic with a %T", e.Value)
+}
+
+// A Group holds the calls that are under way, at most one for each key. The zero
+// Group is ready to use.
+type Group[K comparable, V any] struct {
+	mu    sync.Mutex
+	calls map[K]*Call[K, V]
+}
+
+// A Call is one shared call.
+type Call[K comparable, V any] struct {
+	key  K // guarded by the group's mu
+	done chan struct{}
+	val  V     // set before done is closed
+	err  error // likewise
+}
+
+// A Task is what a call does.
+type Task[K comparable, V any] struct {
+	// Timeout bounds the call. The context given to Run ends a hundredth earlier,
+	// so that its own error, which knows more, comes first.
+	Timeout time.Duration
+
+	// Run does the work, in a goroutine of its own.
+	Run func(context.Context, *Call[K, V]) (V, error)
+
+	// Commit, if not nil, is told the result before anybody else, in one step with
+	// the end of the call: the next Start of the key sees its effects. It is not
+	// called if the call was forgotten meanwhile. It must be quick and must not
+	// use the group.
+	Commit func(K, V, error)
+
+	// After, if not nil, is called once when the call has ended.
+	After func(V, error)
+}
+
+// Start returns the call that is under way for key; if there is none, it starts
+// one.
+func (g *Group[K, V]) Start(key K, task Task[K, V]) (c *Call[K, V], started bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c := g.calls[key]; c != nil {
+		return c, false
+	}
+	if g.calls == nil {
+		g.calls = make(map[K]*Call[K, V])
+	}
+	c = &Call[K, V]{key: key, done: make(chan struct{})}
+	g.calls[key] = c
+	go g.run(c, task)
+	return c, true
+}
+
+// run does the work of c in the current goroutine. A watchdog ends the call if
+// the work outlives its timeout.
+func (g *Group[K, V]) run(c *Call[K, V], task Task[K, V]) {
+	var once sync.Once
+	end := func(val V, err error) { once.Do(func() { g.end(c, task, val, err) }) }
+
+	watchdog := time.AfterFunc(task.Timeout, func() { end(*new(V), ErrTimeout) })
+	defer watchdog.Stop()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), task.Timeout-task.Timeout/100, ErrTimeout)
+	defer cancel()
+
+	val, err := *new(V), errGoexit
+	defer func() {
+		if r := recover(); r != nil {
+			err = &PanicError{Value: r, Stack: stack()}
+		}
+		end(val, err)
+	}()
+	val, err = task.Run(ctx, c)
+}
+
+// end publishes the result.
+func (g *Group[K, V]) end(c *Call[K, V], task Task[K, V], val V, err error) {
+	c.val, c.err = val, err
+	g.mu.Lock()
+	if g.calls[c.key] == c {
+		if task.Commit != nil {
+			task.Commit(c.key, val, err)
+		}
+		delete(g.calls, c.key)
+	}
+	g.mu.Unlock()
+	close(c.done)
+	if task.After != nil {
+		task.After(val, err)
+	}
+}
+
+// Forget makes the group forget the call of key: it goes on for its waiters, but
+// its result is not committed, and the next Start makes a new call.
+func (g *Group[K, V]) Forget(key K) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.calls, key)
+}
+
+// ForgetAll forgets every call but keep, which may be nil and from now on is the
+// call of key.
+func (g *Group[K, V]) ForgetAll(keep *Call[K, V], key K) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	clear(g.calls)
+	if keep != nil {
+		keep.key = key
+		g.calls[key] = keep
+	}
+}
+
+// Len returns the number of calls under way that are not forgotten.
+func (g *Group[K, V]) Len() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.calls)
+}
+
+// Wait returns the result of the call, or ctx's error as soon as ctx ends.
+func (c *Call[K, V]) Wait(ctx context.Context) (V, error) {
+	select {
+	case <-c.done:
+		return c.val, c.err
+	default:
+	}
+	select {
+	case <-c.done:
+		return c.val, c.err
+	case <-ctx.Done():
+		return *new(V), ctx.Err()
+	}
+}
+
+func stack() []byte {
+	buf := make([]byte, 16<<10)
+	return buf[:runtime.Stack(buf, false)]
+}

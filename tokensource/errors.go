@@ -1,0 +1,88 @@
+package tokensource
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+var (
+	// ErrNoCredentials: no credentials were found where they were looked for.
+	ErrNoCredentials = errors.New("agw: no credentials found")
+	// ErrNoUserToken: a user's token is blank, or it is missing and required.
+	ErrNoUserToken = errors.New("agw: no user token")
+	// ErrSubjectConflict: the context names another tenant than that of the user whom
+	// the client acts for by default.
+	ErrSubjectConflict = errors.New("agw: the tenant in the context is not that of the client's default user")
+	// ErrInsecureURL: a secret would travel over plain http to another machine.
+	ErrInsecureURL = errors.New("agw: plain http to another machine")
+	// ErrExpired: a token was past its expiry when it arrived, or outlives the user's
+	// own. Either it was, or the clock of this machine is wrong.
+	ErrExpired = errors.New("agw: the token has expired on arrival")
+)
+
+// A Kind says how to go on after an [Error].
+type Kind uint8
+
+const (
+	// Permanent: the same request will fail again: a wrong configuration, something
+	// that is not there. The zero Kind.
+	Permanent Kind = iota
+	// Passing: the same request may succeed later: the network, a timeout, 429, 5xx,
+	// an answer that makes no sense.
+	Passing
+	// Refused: the service refuses the credentials or the user for good. A token that
+	// is cached for them is no longer served.
+	Refused
+)
+
+// An Error is a request to a token service that failed. Its text holds no secret:
+// neither what was sent nor a token that came back.
+type Error struct {
+	Op          string        // what was attempted, such as "exchange user token"
+	URL         string        // where, without query and user info; "" if nothing was sent
+	StatusCode  int           // HTTP status; 0 if there was no answer
+	Code        string        // error code (RFC 6749, section 5.2); "" if there was none
+	Description string        // the service's own words, cleaned and at most 200 bytes
+	Kind        Kind          // how to go on
+	RetryAfter  time.Duration // what the service asked for (RFC 9110, section 10.2.3); 0 if it did not
+	NextAttempt time.Time     // when the next attempt is due; zero for an error that no Source has seen yet
+
+	// Err is the cause, or nil. For an answer of RFC 6749 it is an
+	// *oauth2.RetrieveError.
+	Err error
+}
+
+// Error says what failed, where and why, and when the next attempt is due.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("agw: ")
+	b.WriteString(e.Op)
+	if e.URL != "" {
+		b.WriteString(": " + e.URL)
+	}
+	if e.StatusCode != 0 {
+		b.WriteString(": status " + strconv.Itoa(e.StatusCode))
+	}
+	if e.Code != "" {
+		b.WriteString(": " + e.Code)
+	}
+	if e.Description != "" {
+		fmt.Fprintf(&b, ": %q", e.Description)
+	}
+	if e.Err != nil && e.Code == "" { // with a code, the cause says the same again
+		b.WriteString(": " + e.Err.Error())
+	}
+	if !e.NextAttempt.IsZero() {
+		b.WriteString(" (next attempt at " + e.NextAttempt.UTC().Format(time.RFC3339) + ")")
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Temporary reports whether a later attempt may succeed.
+func (e *Error) Temporary() bool { return e.Kind == Passing }

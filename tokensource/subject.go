@@ -1,0 +1,164 @@
+package tokensource
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+
+	"github.com/agwgo/agw/cache"
+)
+
+// A Subject is whom a call acts for: a tenant and, in it, a user. The zero Subject
+// is the flow's own tenant and the technical token.
+//
+// It prints and marshals without the user's token.
+type Subject struct {
+	// Tenant is the subdomain of a subscribed tenant; "" means the flow's own.
+	Tenant string
+	// UserToken is the user's JWT, raw; "" means the technical token.
+	UserToken string
+}
+
+// Format prints the tenant and whether there is a user, whatever the verb.
+func (s Subject) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.describe()) }
+
+// MarshalText returns what Format prints.
+func (s Subject) MarshalText() ([]byte, error) { return []byte(s.describe()), nil }
+
+// LogValue returns what Format prints.
+func (s Subject) LogValue() slog.Value { return slog.StringValue(s.describe()) }
+
+func (s Subject) describe() string {
+	who := "technical"
+	if s.UserToken != "" {
+		who = "user"
+	}
+	return fmt.Sprintf("{tenant:%q %s}", s.Tenant, who)
+}
+
+// WithUserToken returns a context whose calls act for the user that jwt was
+// issued to. White space around it and a leading "Bearer" are removed, so the
+// value of an Authorization header will do. A jwt that is blank makes every call
+// with the context fail with [ErrNoUserToken]: it never falls back to the
+// technical token.
+//
+// The token is hashed once for a context, not once for a call: make one context
+// for an inbound request and use it for all calls on its behalf.
+func WithUserToken(ctx context.Context, jwt string) context.Context {
+	return with(ctx, func(r *request) { r.user, r.userSet = trimUserToken(jwt), true })
+}
+
+// WithTechnicalToken returns a context whose calls act for nobody in particular,
+// even if ctx, or the client's default, has a user.
+func WithTechnicalToken(ctx context.Context) context.Context {
+	return with(ctx, func(r *request) { r.user, r.userSet, r.technical = "", false, true })
+}
+
+// WithTenant returns a context whose calls act in the given tenant; "" means the
+// flow's own. What is a valid tenant is up to the flow: an invalid one fails the
+// call before anything is sent.
+func WithTenant(ctx context.Context, tenant string) context.Context {
+	return with(ctx, func(r *request) { r.tenant, r.tenantSet = tenant, true })
+}
+
+type contextKey struct{}
+
+// request is whom a call asks to act for. Only memo changes once it is made.
+type request struct {
+	tenant    string
+	user      string // trimmed
+	tenantSet bool
+	userSet   bool // a user was asked for; blank is an error then
+	technical bool // no user was asked for, explicitly
+
+	memo atomic.Pointer[memo]
+}
+
+// memo is the key that was last computed for a request: hashing a JWT costs more
+// than all the rest of a cache hit.
+type memo struct {
+	identity *Identity
+	tenant   string
+	key      cache.Key
+}
+
+// with returns ctx with an altered copy of the request in it.
+func with(ctx context.Context, alter func(*request)) context.Context {
+	r := new(request)
+	if old, ok := ctx.Value(contextKey{}).(*request); ok {
+		r.tenant, r.tenantSet = old.tenant, old.tenantSet
+		r.user, r.userSet, r.technical = old.user, old.userSet, old.technical
+	}
+	if alter(r); r.userSet {
+		r.technical = false
+	}
+	return context.WithValue(ctx, contextKey{}, r)
+}
+
+// requestFor returns the request of a subject that is given as a value.
+func requestFor(s Subject) *request {
+	return &request{
+		tenant: s.Tenant, tenantSet: s.Tenant != "",
+		user: trimUserToken(s.UserToken), userSet: s.UserToken != "",
+	}
+}
+
+// requested returns whom ctx asks to act for, completed by fallback.
+func requested(ctx context.Context, fallback *request) (*request, error) {
+	r, _ := ctx.Value(contextKey{}).(*request)
+	switch {
+	case r == nil:
+		return fallback, nil
+	case !fallback.userSet && !fallback.tenantSet:
+		return r, nil
+	default:
+		return r.complete(fallback)
+	}
+}
+
+// complete takes from fallback what r does not say. A user belongs to a tenant:
+// the user of one is never combined with another tenant.
+func (r *request) complete(fallback *request) (*request, error) {
+	inheritsUser := !r.userSet && !r.technical && fallback.userSet
+	if inheritsUser && r.tenantSet && r.tenant != fallback.tenant {
+		return nil, ErrSubjectConflict
+	}
+	c := &request{tenant: r.tenant, tenantSet: r.tenantSet, user: r.user, userSet: r.userSet, technical: r.technical}
+	if !c.tenantSet {
+		c.tenant, c.tenantSet = fallback.tenant, fallback.tenantSet
+	}
+	if inheritsUser {
+		c.user, c.userSet = fallback.user, true
+	}
+	return c, nil
+}
+
+// key returns the cache key of the request in tenant.
+func (r *request) key(id *Identity, tenant string) cache.Key {
+	if m := r.memo.Load(); m != nil && m.identity == id && m.tenant == tenant {
+		return m.key
+	}
+	key := cache.NewKey(id.Flow, id.TokenEndpoint, id.ClientID, id.Resource, tenant, r.user)
+	r.memo.Store(&memo{identity: id, tenant: tenant, key: key})
+	return key
+}
+
+// trimUserToken removes what surrounds a JWT in a header (RFC 6750, section 2.1).
+func trimUserToken(s string) string {
+	const scheme = "Bearer"
+	s = strings.TrimSpace(s)
+	if len(s) < len(scheme) || !strings.EqualFold(s[:len(scheme)], scheme) {
+		return s
+	}
+	switch rest := strings.TrimSpace(s[len(scheme):]); {
+	case rest == "":
+		return ""
+	case len(rest) == len(s)-len(scheme): // no space: the token itself begins so
+		return s
+	default:
+		return rest
+	}
+}
