@@ -1,0 +1,250 @@
+package agwtest
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Dependency is an entry of integrationDependencies: something that the agent
+// may call through the gateway.
+type Dependency struct {
+	OrdID          string `json:"ordId"`
+	GlobalTenantID string `json:"globalTenantId"`
+}
+
+// Options configure [Start]. The zero value is a double with every default.
+type Options struct {
+	// ClientID is the OAuth client id of the agent; "" means "agwtest-client".
+	ClientID string
+	// IdentityZone is the provider's tenant: the host label of [Server.AuthURL]
+	// and the tenant of users and tokens that name none; "" means "provider".
+	IdentityZone string
+	// Landscape is the value of APPFND_CONHOS_LANDSCAPE; "" means "agwtest".
+	Landscape string
+	// Tenants restricts the subscribers that exist, next to the identity zone.
+	// Empty means that every DNS label is a subscriber.
+	Tenants []string
+	// SecondGateway lists the tenants whose gateway is another origin.
+	SecondGateway []string
+	// GatewayPath is a path that the gateway's URLs end in, such as "/base" or
+	// "/v1/mcp"; "" means none.
+	GatewayPath string
+	// Dependencies go into the customer's credentials; nil means two made-up ones.
+	Dependencies []Dependency
+	// TokenLifetime is the life of access tokens; 0 means an hour. Change it
+	// later, or for one service, with [Issuer.SetLifetime].
+	TokenLifetime time.Duration
+	// KeepRequests bounds what [Server.Requests] keeps; 0 means 10,000.
+	KeepRequests int
+	// HTTP1 switches HTTP/2 off.
+	HTTP1 bool
+	// Handler, if set, answers authorized requests to the gateway in place of
+	// the echo. See [Server.Handle] for parts of the path.
+	Handler http.Handler
+}
+
+func (o Options) withDefaults() Options {
+	o.ClientID = orDefault(o.ClientID, "agwtest-client")
+	o.IdentityZone = orDefault(o.IdentityZone, "provider")
+	o.Landscape = orDefault(o.Landscape, "agwtest")
+	o.TokenLifetime = orDefault(o.TokenLifetime, time.Hour)
+	o.KeepRequests = max(0, orDefault(o.KeepRequests, 10_000))
+	if o.Dependencies == nil {
+		o.Dependencies = []Dependency{
+			{OrdID: "sap.s4:apiAccess:salesOrder:v1", GlobalTenantID: "7f3c1a52-0d1e-4a39-9a51-53a8b1b6c001"},
+			{OrdID: "sap.sf:apiAccess:employee:v2", GlobalTenantID: "7f3c1a52-0d1e-4a39-9a51-53a8b1b6c002"},
+		}
+	}
+	return o
+}
+
+// Server is the double. Make it with [Start] and end it with [Server.Close].
+type Server struct {
+	// Tokens is the token service of the customer flow, both variants.
+	Tokens *Issuer
+	// Gateway is the Agent Gateway, both origins.
+	Gateway *Service
+	// Foreign is the host that must not see a bearer.
+	Foreign *Service
+
+	options Options
+	pki     *pki
+	signer  *signer
+	log     recorder
+	revoked revocations
+	routes  routes
+
+	done      chan struct{}
+	closeOnce sync.Once
+	mu        sync.Mutex // guards closed against requests
+	closed    bool
+	requests  sync.WaitGroup // requests being answered
+	serving   sync.WaitGroup // accept loops
+	servers   []*http.Server
+	ports     map[string]bool // of all listeners
+
+	mountMu sync.Mutex // one writer of mounted files at a time
+
+	tokenURL, openTokenURL, foreignURL string
+	gatewayURLs                        [2]string
+}
+
+// Start brings the double up. Every listener is on 127.0.0.1, on a port that
+// the system chooses.
+func Start(options Options) (*Server, error) {
+	s := &Server{
+		options: options.withDefaults(),
+		done:    make(chan struct{}),
+		ports:   map[string]bool{},
+	}
+	s.log = recorder{limit: s.options.KeepRequests, counts: map[string]int{}}
+	s.Tokens = newIssuer(ServiceToken, &meter{}, s.done, s.options.TokenLifetime)
+	s.Gateway = newService(ServiceGateway, &meter{}, s.done)
+	s.Foreign = newService(ServiceForeign, &meter{}, s.done)
+	if err := s.start(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) start() (err error) {
+	if s.pki, err = newPKI(s.options.ClientID); err != nil {
+		return err
+	}
+	if s.signer, err = newSigner("https://" + domain); err != nil {
+		return err
+	}
+	tokens := s.serve(s.Tokens.Service, noteForm, s.serveToken)
+	listeners := []struct {
+		url     *string
+		meter   *meter
+		auth    tls.ClientAuthType
+		handler http.Handler
+	}{
+		{&s.tokenURL, s.Tokens.meter, tls.RequireAndVerifyClientCert, tokens},
+		{&s.openTokenURL, s.Tokens.meter, tls.NoClientCert, tokens},
+		{&s.gatewayURLs[0], s.Gateway.meter, tls.NoClientCert, s.gateway(0)},
+		{&s.gatewayURLs[1], s.Gateway.meter, tls.NoClientCert, s.gateway(1)},
+		{&s.foreignURL, s.Foreign.meter, tls.NoClientCert, s.serve(s.Foreign, noteBearer, serveForeign)},
+	}
+	for _, l := range listeners {
+		address, err := s.listen(l.meter, l.auth, l.handler)
+		if err != nil {
+			return err
+		}
+		*l.url = "https://" + address
+	}
+	return nil
+}
+
+// listen serves handler over TLS on a new loopback port.
+func (s *Server) listen(m *meter, auth tls.ClientAuthType, handler http.Handler) (address string, err error) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("agwtest: no loopback listener: %w", err)
+	}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	next := []string{"http/1.1"}
+	if !s.options.HTTP1 {
+		protocols.SetHTTP2(true)
+		next = []string{"h2", "http/1.1"}
+	}
+	server := &http.Server{
+		Handler:   handler,
+		ErrorLog:  log.New(io.Discard, "", 0),
+		Protocols: &protocols,
+		TLSConfig: &tls.Config{
+			MinVersion: tls.VersionTLS12,
+			NextProtos: next,
+			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+				return s.pki.serverConfig(auth, next, m), nil
+			},
+		},
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				m.connections.Add(1)
+			}
+		},
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	s.servers, s.ports[port] = append(s.servers, server), true
+	s.serving.Go(func() { _ = server.ServeTLS(l, "", "") })
+	return l.Addr().String(), nil
+}
+
+// serve wraps the handler of a service: it counts, records and lets faults
+// happen. note adds to the record what the service can tell of the request.
+func (s *Server) serve(service *Service, note func(*http.Request, *Request), handler http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.enter() {
+			panic(http.ErrAbortHandler)
+		}
+		defer s.requests.Done()
+		service.meter.begin()
+		defer service.meter.end()
+		d := describe(service.name, r)
+		note(r, d)
+		s.log.add(d)
+		a := &answer{ResponseWriter: w}
+		defer func() { s.log.setStatus(d, a.status) }()
+		if f := service.next(*d); f == nil || service.answer(a, r, d, f) {
+			handler(a, r)
+		}
+		a.finish()
+	})
+}
+
+// enter counts a request in, unless the server is closing.
+func (s *Server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.requests.Add(1)
+	return true
+}
+
+// Close ends the double: hanging answers and streams end, connections are cut,
+// and the call returns when all handlers have. A mounted handler is expected to
+// heed its request's context. Closing again does nothing.
+func (s *Server) Close() {
+	s.closeOnce.Do(func() {
+		s.mu.Lock()
+		s.closed = true
+		s.mu.Unlock()
+		close(s.done)
+		for _, server := range s.servers {
+			_ = server.Close()
+		}
+		s.serving.Wait()
+		s.requests.Wait()
+	})
+}
+
+// CAPEM is the certificate of the authority that signs the server certificates
+// now, as PEM.
+func (s *Server) CAPEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.pki.current().cert.Raw})
+}
+
+// RootCAs is a pool that trusts the authority of [Server.CAPEM] alone. The pool
+// is the caller's own; after [Server.RotateCA] ask for a new one.
+func (s *Server) RootCAs() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(s.pki.current().cert)
+	return pool
+}
+
+var errNotOurs = errors.New("agwtest: no host of the double")
