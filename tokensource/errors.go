@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/oauth2"
 )
 
 var (
@@ -72,13 +74,18 @@ func (e *Error) Error() string {
 	if e.Description != "" {
 		fmt.Fprintf(&b, ": %q", e.Description)
 	}
-	if e.Err != nil && e.Code == "" { // with a code, the cause says the same again
+	if e.Err != nil && !isRetrieveError(e.Err) { // which would say the same again
 		b.WriteString(": " + e.Err.Error())
 	}
 	if !e.NextAttempt.IsZero() {
 		b.WriteString(" (next attempt at " + e.NextAttempt.UTC().Format(time.RFC3339) + ")")
 	}
 	return b.String()
+}
+
+func isRetrieveError(err error) bool {
+	_, ok := err.(*oauth2.RetrieveError)
+	return ok
 }
 
 // Unwrap returns the cause.

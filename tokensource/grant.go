@@ -49,6 +49,7 @@ type Grant struct {
 	gateway       *url.URL
 	authorization [1]string // "Bearer " and the token, of which token.AccessToken is a part
 	key           cache.Key
+	user          bool // of a user, not a technical one
 }
 
 const bearer = "Bearer "

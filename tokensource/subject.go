@@ -64,6 +64,17 @@ func WithTenant(ctx context.Context, tenant string) context.Context {
 	return with(ctx, func(r *request) { r.tenant, r.tenantSet = tenant, true })
 }
 
+// SubjectFromContext returns the subject that ctx asks for, as far as it does: a
+// client's default and the flow's own tenant are not in it. ok is false if ctx asks
+// for nothing.
+func SubjectFromContext(ctx context.Context) (s Subject, ok bool) {
+	r, ok := ctx.Value(contextKey{}).(*request)
+	if !ok {
+		return Subject{}, false
+	}
+	return Subject{Tenant: r.tenant, UserToken: r.user}, true
+}
+
 type contextKey struct{}
 
 // request is whom a call asks to act for. Only memo changes once it is made.

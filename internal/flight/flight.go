@@ -61,10 +61,10 @@ type Task[K comparable, V any] struct {
 	Run func(context.Context, *Call[K, V]) (V, error)
 
 	// Commit, if not nil, is told the result before anybody else, in one step with
-	// the end of the call: the next Start of the key sees its effects. It is not
-	// called if the call was forgotten meanwhile. It must be quick and must not
-	// use the group.
-	Commit func(K, V, error)
+	// the end of the call: the next Start of the key sees its effects. The error that
+	// it returns takes the place of the one it was given. It is not called if the call
+	// was forgotten meanwhile. It must be quick and must not use the group.
+	Commit func(K, V, error) error
 
 	// After, if not nil, is called once when the call has ended.
 	After func(V, error)
@@ -110,15 +110,15 @@ func (g *Group[K, V]) run(c *Call[K, V], task Task[K, V]) {
 
 // end publishes the result.
 func (g *Group[K, V]) end(c *Call[K, V], task Task[K, V], val V, err error) {
-	c.val, c.err = val, err
 	g.mu.Lock()
 	if g.calls[c.key] == c {
 		if task.Commit != nil {
-			task.Commit(c.key, val, err)
+			err = task.Commit(c.key, val, err)
 		}
 		delete(g.calls, c.key)
 	}
 	g.mu.Unlock()
+	c.val, c.err = val, err
 	close(c.done)
 	if task.After != nil {
 		task.After(val, err)
@@ -133,16 +133,24 @@ func (g *Group[K, V]) Forget(key K) {
 	delete(g.calls, key)
 }
 
-// ForgetAll forgets every call but keep, which may be nil and from now on is the
-// call of key.
+// ForgetAll forgets every call but keep, which may be nil. Unless it was forgotten
+// before, keep is the call of key from now on.
 func (g *Group[K, V]) ForgetAll(keep *Call[K, V], key K) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	kept := keep != nil && g.calls[keep.key] == keep
 	clear(g.calls)
-	if keep != nil {
+	if kept {
 		keep.key = key
 		g.calls[key] = keep
 	}
+}
+
+// Has reports whether a call is under way for key.
+func (g *Group[K, V]) Has(key K) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.calls[key] != nil
 }
 
 // Len returns the number of calls under way that are not forgotten.

@@ -1,0 +1,77 @@
+package tokensource
+
+import (
+	"context"
+
+	"github.com/agwgo/agw/cache"
+)
+
+// currentIdentity returns the flow's identity. Where it is another one than before,
+// the credentials have been rotated, and everything that was obtained with the old
+// ones goes.
+func (e *engine) currentIdentity() *Identity {
+	if id := e.flow.Identity(); id == e.identity.Load() {
+		return id
+	}
+	return e.rotate(nil, nil)
+}
+
+// rotate purges the caches if the identity has changed. The fetch keep, if not nil,
+// goes on under the key that newKey returns.
+func (e *engine) rotate(keep *call, newKey func(*Identity) cache.Key) *Identity {
+	e.rotation.Lock()
+	id := e.flow.Identity() // the latest: another goroutine may hold an older one
+	changed := id != e.identity.Load()
+	if changed {
+		e.identity.Store(id)
+		var key cache.Key
+		if keep != nil {
+			key = newKey(id)
+		}
+		e.purge(keep, key)
+	}
+	e.rotation.Unlock()
+	if changed {
+		e.emit(Event{Kind: EventRotate})
+	}
+	return id
+}
+
+// reload lets the flow look for new credentials, and reports whether there are
+// some. The fetch c goes on with them.
+func (j *job) reload(ctx context.Context, c *call, refused bool) bool {
+	before := j.flow.Identity()
+	j.engine.reload(ctx, refused)
+	return j.adopt(c) != before
+}
+
+// adopt continues c under the identity that is in force now, which it returns.
+func (j *job) adopt(c *call) *Identity {
+	return j.rotate(c, func(id *Identity) cache.Key { return j.request.key(id, j.tenantID) })
+}
+
+// reload lets the flow look for new credentials. With an error the old ones stay.
+func (e *engine) reload(ctx context.Context, refused bool) {
+	r, ok := e.flow.(Reloader)
+	if !ok {
+		return
+	}
+	if err := r.Reload(ctx, refused); err != nil {
+		e.emit(Event{Kind: EventReload, Err: err})
+	}
+}
+
+// reloadResting looks for new credentials while a subject rests because the old
+// ones were refused: new ones end its rest. It reports whether there are some.
+func (e *engine) reloadResting(ctx context.Context, n *note, now cache.Instant) bool {
+	last := e.reloadedAt.Load()
+	if !credentialsRefused(n.err) || last != nil && now.Since(*last) < reloadEvery {
+		return false
+	}
+	if !e.reloadedAt.CompareAndSwap(last, &now) {
+		return false
+	}
+	before := e.flow.Identity()
+	e.reload(context.WithoutCancel(ctx), false)
+	return e.currentIdentity() != before
+}
