@@ -75,7 +75,10 @@ func (s *Server) RotateClientCertificate() error { return s.pki.rotateClient(s.o
 
 // RefuseOldClients has the token services answer invalid_client to every client
 // certificate and client secret but those of now.
-func (s *Server) RefuseOldClients() { s.pki.refuseOldClients() }
+func (s *Server) RefuseOldClients() {
+	s.pki.refuseOldClients()
+	s.secrets.refuseOld()
+}
 
 // RotateCA makes a new authority and has it sign the server certificates of the
 // next handshakes and the client certificates to come. Client certificates of
@@ -91,7 +94,7 @@ func (s *Server) ResetCounts() {
 }
 
 func (s *Server) services() []*Service {
-	return []*Service{s.Tokens.Service, s.Gateway, s.Foreign}
+	return []*Service{s.Tokens.Service, s.Auth.Service, s.Fragments, s.Destinations.Service, s.Gateway, s.Foreign}
 }
 
 // WriteMount writes files into a directory the way kubelet mounts a secret: each

@@ -10,6 +10,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -71,6 +72,12 @@ func (o Options) withDefaults() Options {
 type Server struct {
 	// Tokens is the token service of the customer flow, both variants.
 	Tokens *Issuer
+	// Auth is the authorization server of the LoB flow.
+	Auth *Issuer
+	// Fragments is the search for fragments at the Destination Service.
+	Fragments *Service
+	// Destinations are the destinations of that service, with their tokens.
+	Destinations *Issuer
 	// Gateway is the Agent Gateway, both origins.
 	Gateway *Service
 	// Foreign is the host that must not see a bearer.
@@ -80,8 +87,12 @@ type Server struct {
 	pki     *pki
 	signer  *signer
 	log     recorder
+	secrets *secrets
 	revoked revocations
 	routes  routes
+
+	fragments fragmentStore
+	knobs     destinationKnobs
 
 	done      chan struct{}
 	closeOnce sync.Once
@@ -94,8 +105,9 @@ type Server struct {
 
 	mountMu sync.Mutex // one writer of mounted files at a time
 
-	tokenURL, openTokenURL, foreignURL string
-	gatewayURLs                        [2]string
+	tokenURL, openTokenURL, destinationURL, foreignURL string
+	gatewayURLs                                        [2]string
+	authPort                                           string // with its colon
 }
 
 // Start brings the double up. Every listener is on 127.0.0.1, on a port that
@@ -103,11 +115,16 @@ type Server struct {
 func Start(options Options) (*Server, error) {
 	s := &Server{
 		options: options.withDefaults(),
+		secrets: newSecrets(),
 		done:    make(chan struct{}),
 		ports:   map[string]bool{},
 	}
 	s.log = recorder{limit: s.options.KeepRequests, counts: map[string]int{}}
+	destinations := &meter{}
 	s.Tokens = newIssuer(ServiceToken, &meter{}, s.done, s.options.TokenLifetime)
+	s.Auth = newIssuer(ServiceAuth, &meter{}, s.done, s.options.TokenLifetime)
+	s.Fragments = newService(ServiceFragments, destinations, s.done)
+	s.Destinations = newIssuer(ServiceDestination, destinations, s.done, s.options.TokenLifetime)
 	s.Gateway = newService(ServiceGateway, &meter{}, s.done)
 	s.Foreign = newService(ServiceForeign, &meter{}, s.done)
 	if err := s.start(); err != nil {
@@ -124,8 +141,16 @@ func (s *Server) start() (err error) {
 	if s.signer, err = newSigner("https://" + domain); err != nil {
 		return err
 	}
+	return s.listenAll()
+}
+
+// listenAll opens the origins of the double.
+func (s *Server) listenAll() error {
 	tokens := s.serve(s.Tokens.Service, noteForm, s.serveToken)
-	listeners := []struct {
+	auth := s.serve(s.Auth.Service, noteServiceForm, s.serveAuth)
+	foreign := s.serve(s.Foreign, noteBearer, serveForeign)
+	var authURL string
+	for _, l := range []struct {
 		url     *string
 		meter   *meter
 		auth    tls.ClientAuthType
@@ -133,17 +158,19 @@ func (s *Server) start() (err error) {
 	}{
 		{&s.tokenURL, s.Tokens.meter, tls.RequireAndVerifyClientCert, tokens},
 		{&s.openTokenURL, s.Tokens.meter, tls.NoClientCert, tokens},
+		{&authURL, s.Auth.meter, tls.NoClientCert, auth},
+		{&s.destinationURL, s.Destinations.meter, tls.NoClientCert, s.destinationOrigin()},
 		{&s.gatewayURLs[0], s.Gateway.meter, tls.NoClientCert, s.gateway(0)},
 		{&s.gatewayURLs[1], s.Gateway.meter, tls.NoClientCert, s.gateway(1)},
-		{&s.foreignURL, s.Foreign.meter, tls.NoClientCert, s.serve(s.Foreign, noteBearer, serveForeign)},
-	}
-	for _, l := range listeners {
+		{&s.foreignURL, s.Foreign.meter, tls.NoClientCert, foreign},
+	} {
 		address, err := s.listen(l.meter, l.auth, l.handler)
 		if err != nil {
 			return err
 		}
 		*l.url = "https://" + address
 	}
+	s.authPort = authURL[strings.LastIndexByte(authURL, ':'):]
 	return nil
 }
 
