@@ -47,7 +47,7 @@ func (s Settings) Lifetime(r TokenResponse, userToken string, now Instant) Lifet
 	if user, ok := jwtLife(userToken, now); ok && user < life {
 		life, buffer = user, s.ExpiryBuffer
 	}
-	usable := max(life-buffer, min(life, buffer)/2)
+	usable := min(life, max(life-buffer, min(life, buffer)/2)) // life itself, if it is over
 	return Lifetime{Arrival: now, Deadline: now.Add(usable), Expiry: now.Add(life)}
 }
 

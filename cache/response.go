@@ -113,10 +113,10 @@ var isoLayouts = [...]string{
 // offset it is UTC.
 func parseISO8601(raw json.RawMessage) (time.Time, bool) {
 	text, ok := scalar(raw)
+	text = strings.ToUpper(text) // first, for it can change the length
 	if !ok || len(text) < len("2006-01-02T15:04") {
 		return time.Time{}, false
 	}
-	text = strings.ToUpper(text)
 	if text[10] == ' ' {
 		text = text[:10] + "T" + text[11:]
 	}
