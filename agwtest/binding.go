@@ -5,54 +5,45 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
-// Binding is the name of the directory that [Server.WriteBinding] makes.
-const Binding = "agent-gateway"
+// BindingName is the name of the directory that [Server.WriteBinding] makes.
+const BindingName = "agent-gateway"
 
 // Credentials are those of the customer flow, as the JSON object of the file
 // credentials. The map is the caller's own, to be altered at will and written
 // with [WriteMount].
-func (s *Server) Credentials() (map[string]any, error) {
-	certPEM, keyPEM, err := encodePair(s.pki.currentClient())
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) Credentials() map[string]any {
+	client := s.pki.currentClient()
 	return map[string]any{
 		"tokenServiceUrl":         s.TokenURL(),
 		"clientid":                s.ClientID(),
-		"certificate":             string(certPEM),
-		"privateKey":              string(keyPEM),
+		"certificate":             string(client.certPEM),
+		"privateKey":              string(client.keyPEM),
 		"gatewayUrl":              s.GatewayURL(),
-		"integrationDependencies": s.options.Dependencies,
-	}, nil
+		"integrationDependencies": slices.Clone(s.options.Dependencies),
+	}
 }
 
 // ClientCertificate makes a client certificate and its key, both as PEM.
 func (s *Server) ClientCertificate(c Certificate) (certPEM, keyPEM []byte, err error) {
 	c.CommonName = orDefault(c.CommonName, s.options.ClientID)
-	cert, err := s.pki.issueClient(c)
-	if err != nil {
-		return nil, nil, err
-	}
-	return encodePair(cert)
+	pair, err := s.pki.issueClient(c)
+	return pair.certPEM, pair.keyPEM, err
 }
 
 // WriteBinding mounts the credentials of now below root, which then is a
 // SERVICE_BINDING_ROOT. Calling it again swaps them as kubelet does.
 func (s *Server) WriteBinding(root string) error {
-	credentials, err := s.Credentials()
-	if err != nil {
-		return err
-	}
-	body, err := json.MarshalIndent(credentials, "", "  ")
+	body, err := json.MarshalIndent(s.Credentials(), "", "  ")
 	if err != nil {
 		return fmt.Errorf("agwtest: credentials: %w", err)
 	}
 	s.mountMu.Lock()
 	defer s.mountMu.Unlock()
-	return WriteMount(filepath.Join(root, Binding), map[string][]byte{
+	return WriteMount(filepath.Join(root, BindingName), map[string][]byte{
 		"type":        []byte("integration-credentials"),
 		"credentials": body,
 	})

@@ -31,15 +31,10 @@ type destinationKnobs struct {
 	mu         sync.Mutex
 	properties map[string]any
 	tokens     func(entry map[string]any) []any
-	cache      map[tokenKey]cachedToken // nil when switched off
+	cache      map[tokenKey]issued // nil when switched off
 }
 
 type tokenKey struct{ tenant, fragment, userToken string }
-
-type cachedToken struct {
-	token  string
-	expiry time.Time
-}
 
 // SetDestinationProperty overrides a property of destinationConfiguration from
 // now on; nil leaves it out.
@@ -68,7 +63,7 @@ func (s *Server) CacheTokens(on bool) {
 	defer s.knobs.mu.Unlock()
 	s.knobs.cache = nil
 	if on {
-		s.knobs.cache = map[tokenKey]cachedToken{}
+		s.knobs.cache = map[tokenKey]issued{}
 	}
 }
 
@@ -222,7 +217,7 @@ func (s *Server) authTokens(key tokenKey, user string) ([]any, error) {
 		"type":        "bearer",
 		"value":       t.token,
 		"http_header": map[string]any{"key": "Authorization", "value": "Bearer " + t.token},
-		"expires_in":  strconv.FormatInt(secondsUntil(t.expiry), 10),
+		"expires_in":  strconv.FormatInt(int64(t.life/time.Second), 10),
 		"scope":       "",
 	}
 	s.Destinations.shape(entry, t.expiry)
@@ -236,26 +231,26 @@ func (s *Server) authTokens(key tokenKey, user string) ([]any, error) {
 }
 
 // destinationToken issues a token or takes the one that is cached.
-func (s *Server) destinationToken(key tokenKey, user string) (cachedToken, error) {
+func (s *Server) destinationToken(key tokenKey, user string) (issued, error) {
 	s.knobs.mu.Lock()
 	t, ok := s.knobs.cache[key]
 	s.knobs.mu.Unlock()
-	if ok && time.Until(t.expiry) >= time.Second {
+	if left := time.Until(t.expiry); ok && left >= time.Second {
+		t.life = left
 		return t, nil
 	}
 	c := claims{
 		Subject: orDefault(user, s.ClientID()), User: user, Client: s.ClientID(),
 		Tenant: key.tenant, Audience: audienceGateway, Gateway: s.gatewayOf(key.tenant),
 	}
-	token, expiry, err := s.Destinations.issue(s.signer, c)
+	t, err := s.Destinations.issue(s.signer, c)
 	if err != nil {
-		return cachedToken{}, err
+		return issued{}, err
 	}
-	t = cachedToken{token, expiry}
 	s.knobs.mu.Lock()
 	defer s.knobs.mu.Unlock()
 	if s.knobs.cache != nil {
-		maps.DeleteFunc(s.knobs.cache, func(_ tokenKey, t cachedToken) bool { return !time.Now().Before(t.expiry) })
+		maps.DeleteFunc(s.knobs.cache, func(_ tokenKey, t issued) bool { return !time.Now().Before(t.expiry) })
 		s.knobs.cache[key] = t
 	}
 	return t, nil

@@ -81,7 +81,7 @@ func (i *Issuer) refuses(user string) bool {
 }
 
 // issue signs a token as the knobs have it.
-func (i *Issuer) issue(s *signer, c claims) (token string, expiry time.Time, err error) {
+func (i *Issuer) issue(s *signer, c claims) (issued, error) {
 	i.mu.Lock()
 	lifetime, overrides := i.lifetime, maps.Clone(i.claims)
 	i.mu.Unlock()
@@ -95,11 +95,6 @@ func (i *Issuer) shape(response map[string]any, expiry time.Time) {
 	for name, value := range i.fields {
 		override(response, name, value, expiry)
 	}
-}
-
-// secondsUntil is the whole number of seconds that are left.
-func secondsUntil(expiry time.Time) int64 {
-	return int64(time.Until(expiry).Round(time.Millisecond) / time.Second)
 }
 
 // noteForm records the form of a token request and whom its assertion is for.

@@ -69,11 +69,18 @@ func newSigner(issuer string) (*signer, error) {
 	return &signer{key: key, issuer: issuer}, nil
 }
 
+// issued is a token that was signed.
+type issued struct {
+	token  string // compact serialization
+	expiry time.Time
+	life   time.Duration // what it is answered to have left
+}
+
 // sign completes c with issuer, number and expiry, applies the overrides and
-// returns the compact serialization. An override of nil removes the claim.
-func (s *signer) sign(c claims, lifetime time.Duration, overrides map[string]any) (token string, expiry time.Time, err error) {
+// signs. An override of nil removes the claim.
+func (s *signer) sign(c claims, lifetime time.Duration, overrides map[string]any) (issued, error) {
 	now := time.Now()
-	expiry = now.Add(lifetime)
+	expiry := now.Add(lifetime)
 	c.Issuer, c.ID, c.Expiry = s.issuer, "t"+strconv.FormatUint(s.last.Add(1), 10), expiry.UnixMicro()
 	payload := map[string]any{"iat": now.Unix(), "exp": expiry.Unix()}
 	maps.Copy(payload, toMap(c))
@@ -82,11 +89,11 @@ func (s *signer) sign(c claims, lifetime time.Duration, overrides map[string]any
 	}
 	body, err := json.Marshal(payload)
 	if err != nil {
-		return "", expiry, fmt.Errorf("agwtest: token claims: %w", err)
+		return issued{}, fmt.Errorf("agwtest: token claims: %w", err)
 	}
 	signed := encodeSegment([]byte(`{"alg":"ES256","typ":"JWT"}`)) + "." + encodeSegment(body)
 	signature, err := s.signature(signed)
-	return signed + "." + signature, expiry, err
+	return issued{token: signed + "." + signature, expiry: expiry, life: lifetime}, err
 }
 
 func (s *signer) signature(signed string) (string, error) {

@@ -1,6 +1,7 @@
 package agwtest
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -33,8 +34,16 @@ func (s *Server) builtin(path string) http.Handler {
 	return nil
 }
 
-// serveEvents streams server-sent events whose data is an Event. Without the
-// parameter events, or with hold, the stream stays open until it is released.
+// Event is the JSON in the data of a server-sent event of /sse.
+type Event struct {
+	// Number counts the events of a stream from 1; it is the event's id too.
+	Number int
+	Caller
+}
+
+// serveEvents streams events, each of them an Event. Without the parameter
+// events, or with hold, the stream stays open until the gateway is told to
+// [Service.Release] it.
 func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 	caller, _ := CallerFromContext(r.Context())
 	query := r.URL.Query()
@@ -48,7 +57,8 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 		if interval > 0 && !s.Gateway.wait(r, interval) {
 			return
 		}
-		if _, err := fmt.Fprintf(w, "id: %d\nevent: message\ndata: {\"n\":%d,\"user\":%q}\n\n", n, n, caller.User); err != nil {
+		data, _ := json.Marshal(Event{Number: n, Caller: caller})
+		if _, err := fmt.Fprintf(w, "id: %d\ndata: %s\n\n", n, data); err != nil {
 			return
 		}
 		_ = flusher.Flush()

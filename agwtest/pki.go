@@ -121,12 +121,18 @@ type pki struct {
 	authorities []*authority // every one so far, the newest last
 	server      tls.Certificate
 	clientPool  *x509.CertPool  // all authorities: old client certificates outlive a CA
-	client      tls.Certificate // handed out with the credentials
-	onlyClient  string          // serial number of the only client accepted, "" for any
+	client      keyPair         // handed out with the credentials
+	accepted    map[string]bool // serial numbers of client certificates
+}
+
+// keyPair is a client certificate and its key as PEM.
+type keyPair struct {
+	serial          string
+	certPEM, keyPEM []byte
 }
 
 func newPKI(clientID string) (*pki, error) {
-	p := &pki{}
+	p := &pki{accepted: map[string]bool{}}
 	if err := p.rotateCA(); err != nil {
 		return nil, err
 	}
@@ -155,31 +161,45 @@ func (p *pki) rotateCA() error {
 }
 
 func (p *pki) rotateClient(clientID string) error {
-	cert, err := p.issueClient(Certificate{CommonName: clientID})
+	pair, err := p.issueClient(Certificate{CommonName: clientID})
 	if err != nil {
 		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.client = cert
+	p.client = pair
 	return nil
 }
 
-func (p *pki) issueClient(c Certificate) (tls.Certificate, error) {
+// issueClient makes a client certificate that is accepted, unless its authority
+// is not ours.
+func (p *pki) issueClient(c Certificate) (keyPair, error) {
 	if c.NotBefore.IsZero() {
 		c.NotBefore = time.Now().Add(-time.Hour)
 	}
 	if c.NotAfter.IsZero() {
 		c.NotAfter = time.Now().Add(24 * time.Hour)
 	}
-	if !c.ForeignCA {
-		return p.current().issueClient(c)
+	signer := p.current()
+	if c.ForeignCA {
+		foreign, err := newAuthority("agwtest foreign CA")
+		if err != nil {
+			return keyPair{}, err
+		}
+		signer = foreign
 	}
-	foreign, err := newAuthority("agwtest foreign CA")
+	cert, err := signer.issueClient(c)
 	if err != nil {
-		return tls.Certificate{}, err
+		return keyPair{}, err
 	}
-	return foreign.issueClient(c)
+	pair, err := encodePair(cert)
+	if err != nil {
+		return keyPair{}, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.accepted[pair.serial] = true
+	return pair, nil
 }
 
 func (p *pki) current() *authority {
@@ -188,7 +208,7 @@ func (p *pki) current() *authority {
 	return p.authorities[len(p.authorities)-1]
 }
 
-func (p *pki) currentClient() tls.Certificate {
+func (p *pki) currentClient() keyPair {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return p.client
@@ -197,7 +217,7 @@ func (p *pki) currentClient() tls.Certificate {
 func (p *pki) refuseOldClients() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.onlyClient = p.client.Leaf.SerialNumber.String()
+	p.accepted = map[string]bool{p.client.serial: true}
 }
 
 // registered reports whether cert belongs to the client and is not refused.
@@ -205,10 +225,7 @@ func (p *pki) refuseOldClients() {
 func (p *pki) registered(cert *x509.Certificate, clientID string) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if cert.Subject.CommonName != clientID {
-		return false
-	}
-	return p.onlyClient == "" || p.onlyClient == cert.SerialNumber.String()
+	return cert.Subject.CommonName == clientID && p.accepted[cert.SerialNumber.String()]
 }
 
 // serverConfig is the TLS configuration for the next handshake.
@@ -225,13 +242,14 @@ func (p *pki) serverConfig(clientAuth tls.ClientAuthType, protocols []string, m 
 	}
 }
 
-// encodePair renders a certificate and its key as PEM.
-func encodePair(cert tls.Certificate) (certPEM, keyPEM []byte, err error) {
+func encodePair(cert tls.Certificate) (keyPair, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
 	if err != nil {
-		return nil, nil, fmt.Errorf("agwtest: private key: %w", err)
+		return keyPair{}, fmt.Errorf("agwtest: private key: %w", err)
 	}
-	certPEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]})
-	keyPEM = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	return certPEM, keyPEM, nil
+	return keyPair{
+		serial:  cert.Leaf.SerialNumber.String(),
+		certPEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}),
+		keyPEM:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
+	}, nil
 }

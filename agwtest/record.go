@@ -2,6 +2,7 @@ package agwtest
 
 import (
 	"crypto/tls"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -144,6 +145,13 @@ func (m *meter) begin() {
 }
 
 func (m *meter) end() { m.inFlight.Add(-1) }
+
+// connState is an http.Server.ConnState.
+func (m *meter) connState(_ net.Conn, state http.ConnState) {
+	if state == http.StateNew {
+		m.connections.Add(1)
+	}
+}
 
 // handshake is a tls.Config.VerifyConnection: it runs once per good handshake.
 func (m *meter) handshake(state tls.ConnectionState) error {

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -180,34 +179,35 @@ func (s *Server) listen(m *meter, auth tls.ClientAuthType, handler http.Handler)
 	if err != nil {
 		return "", fmt.Errorf("agwtest: no loopback listener: %w", err)
 	}
-	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	next := []string{"http/1.1"}
-	if !s.options.HTTP1 {
-		protocols.SetHTTP2(true)
-		next = []string{"h2", "http/1.1"}
-	}
+	protocols, names := s.protocols()
 	server := &http.Server{
 		Handler:   handler,
 		ErrorLog:  log.New(io.Discard, "", 0),
-		Protocols: &protocols,
+		Protocols: protocols,
 		TLSConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12,
-			NextProtos: next,
+			NextProtos: names,
 			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-				return s.pki.serverConfig(auth, next, m), nil
+				return s.pki.serverConfig(auth, names, m), nil
 			},
 		},
-		ConnState: func(_ net.Conn, state http.ConnState) {
-			if state == http.StateNew {
-				m.connections.Add(1)
-			}
-		},
+		ConnState: m.connState,
 	}
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	s.servers, s.ports[port] = append(s.servers, server), true
 	s.serving.Go(func() { _ = server.ServeTLS(l, "", "") })
 	return l.Addr().String(), nil
+}
+
+// protocols are the versions of HTTP that are spoken, also as ALPN has them.
+func (s *Server) protocols() (*http.Protocols, []string) {
+	var p http.Protocols
+	p.SetHTTP1(true)
+	if s.options.HTTP1 {
+		return &p, []string{"http/1.1"}
+	}
+	p.SetHTTP2(true)
+	return &p, []string{"h2", "http/1.1"}
 }
 
 // serve wraps the handler of a service: it counts, records and lets faults
@@ -273,5 +273,3 @@ func (s *Server) RootCAs() *x509.CertPool {
 	pool.AddCert(s.pki.current().cert)
 	return pool
 }
-
-var errNotOurs = errors.New("agwtest: no host of the double")

@@ -2,6 +2,7 @@ package agwtest
 
 import (
 	"fmt"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -13,7 +14,6 @@ const (
 	tokenPath           = "/oauth2/token"
 	grantClient         = "client_credentials"
 	grantJWTBearer      = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-	resourceGateway     = audienceGateway
 	codeInvalidRequest  = "invalid_request"
 	codeInvalidClient   = "invalid_client"
 	codeInvalidGrant    = "invalid_grant"
@@ -54,17 +54,17 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 // writeToken issues a token with the claims and answers with it (RFC 6749
 // section 5.1).
 func (s *Server) writeToken(w http.ResponseWriter, issuer *Issuer, c claims) {
-	token, expiry, err := issuer.issue(s.signer, c)
+	t, err := issuer.issue(s.signer, c)
 	if err != nil {
 		writeOAuthError(w, http.StatusInternalServerError, "server_error", err.Error())
 		return
 	}
 	response := map[string]any{
-		"access_token": token,
+		"access_token": t.token,
 		"token_type":   "Bearer",
-		"expires_in":   secondsUntil(expiry),
+		"expires_in":   int64(t.life / time.Second),
 	}
-	issuer.shape(response, expiry)
+	issuer.shape(response, t.expiry)
 	w.Header().Set("Cache-Control", "no-store")
 	writeJSON(w, http.StatusOK, response)
 }
@@ -81,28 +81,43 @@ func (s *Server) checkTokenRequest(r *http.Request) (claims, *refusal) {
 	if problem := s.checkClientCertificate(r); problem != nil {
 		return claims{}, problem
 	}
-	want := url.Values{"client_id": {s.options.ClientID}, "resource": {resourceGateway}}
 	switch grant := r.PostForm.Get("grant_type"); grant {
 	case grantClient:
-		want.Set("grant_type", grantClient)
-		want.Set("response_type", "token")
-		return claims{
-			Subject: s.options.ClientID, Client: s.options.ClientID,
-			Tenant: s.options.IdentityZone, Audience: resourceGateway,
-		}, checkForm(r.PostForm, want)
+		return s.checkSystemForm(r.PostForm)
 	case grantJWTBearer:
-		want.Set("grant_type", grantJWTBearer)
-		want.Set("token_format", "jwt")
-		want["assertion"] = nil
-		if problem := checkForm(r.PostForm, want); problem != nil {
-			return claims{}, problem
-		}
-		return s.checkAssertion(r.PostForm.Get("assertion"))
+		return s.checkUserForm(r.PostForm)
 	case "":
 		return claims{}, refuse(codeInvalidRequest, "grant_type is missing")
 	default:
 		return claims{}, refuse(codeUnsupportedType, "grant_type is neither %s nor %s", grantClient, grantJWTBearer)
 	}
+}
+
+func (s *Server) checkSystemForm(form url.Values) (claims, *refusal) {
+	problem := checkForm(form, url.Values{
+		"client_id":     {s.options.ClientID},
+		"grant_type":    {grantClient},
+		"resource":      {audienceGateway},
+		"response_type": {"token"},
+	})
+	return claims{
+		Subject: s.options.ClientID, Client: s.options.ClientID,
+		Tenant: s.options.IdentityZone, Audience: audienceGateway,
+	}, problem
+}
+
+func (s *Server) checkUserForm(form url.Values) (claims, *refusal) {
+	problem := checkForm(form, url.Values{
+		"client_id":    {s.options.ClientID},
+		"grant_type":   {grantJWTBearer},
+		"resource":     {audienceGateway},
+		"assertion":    nil,
+		"token_format": {"jwt"},
+	})
+	if problem != nil {
+		return claims{}, problem
+	}
+	return s.checkAssertion(form.Get("assertion"))
 }
 
 // checkTokenHeader checks what all token endpoints want of a request.
@@ -144,7 +159,7 @@ func checkForm(form, want url.Values) *refusal {
 			return refuse(codeInvalidRequest, "%s is repeated", name)
 		}
 	}
-	for _, name := range slices.Sorted(keys(want)) {
+	for _, name := range slices.Sorted(maps.Keys(want)) {
 		value := form.Get(name)
 		switch {
 		case value == "":
@@ -179,7 +194,7 @@ func (s *Server) checkAssertion(assertion string) (claims, *refusal) {
 	}
 	return claims{
 		Subject: user.Subject, User: user.User, Client: s.options.ClientID,
-		Tenant: user.Tenant, Audience: resourceGateway,
+		Tenant: user.Tenant, Audience: audienceGateway,
 	}, nil
 }
 
@@ -197,7 +212,7 @@ type User struct {
 // each call. It is "" only when signing fails.
 func (s *Server) UserToken(u User) string {
 	name := orDefault(u.Name, "user")
-	token, _, err := s.signer.sign(claims{
+	t, err := s.signer.sign(claims{
 		Subject: name, User: name,
 		Tenant:   orDefault(u.Tenant, s.options.IdentityZone),
 		Audience: audienceUser,
@@ -205,5 +220,5 @@ func (s *Server) UserToken(u User) string {
 	if err != nil {
 		return ""
 	}
-	return token
+	return t.token
 }

@@ -3,9 +3,8 @@ package agwtest
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
-	"iter"
-	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -62,6 +61,8 @@ func (s *Server) Transport() *http.Transport {
 	}
 }
 
+var errNotOurs = errors.New("agwtest: no host of the double")
+
 // dial maps the hosts of the double to its listeners on loopback.
 func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
@@ -88,5 +89,3 @@ func (s *Server) ForeignRequests() []Request {
 
 // Counts are the numbers of requests since the start or the last ResetCounts.
 func (s *Server) Counts() Counts { return s.log.snapshotCounts() }
-
-func keys[V any](m map[string]V) iter.Seq[string] { return maps.Keys(m) }
