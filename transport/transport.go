@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/google/uuid"
@@ -112,7 +113,7 @@ func (t *Transport) prepare(req *http.Request) (*tokensource.Grant, *outgoing, e
 		return nil, nil, err
 	}
 	if !t.opts.DangerouslyAllowPlainHTTP && !origin.Secure(out.URL) {
-		return nil, nil, tokensource.ErrInsecureURL
+		return nil, nil, fmt.Errorf("%w: the gateway is %q", tokensource.ErrInsecureURL, origin.String(out.URL))
 	}
 	return grant, out, nil
 }

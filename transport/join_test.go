@@ -1,0 +1,233 @@
+package transport_test
+
+import (
+	"errors"
+	"net/url"
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/agwgo/agw/internal/origin"
+	"github.com/agwgo/agw/transport"
+)
+
+func TestJoin(t *testing.T) {
+	t.Parallel()
+	const host = "https://agent-gateway.invalid"
+	for _, test := range []struct{ name, gateway, ref, want string }{
+		{"no base path", "https://gw.example", host + "/v1/x", "https://gw.example/v1/x"},
+		{"port of the gateway", "https://gw.example:8443", host + "/v1/x", "https://gw.example:8443/v1/x"},
+		{"placeholder in capitals", "https://gw.example", "HTTPS://Agent-Gateway.INVALID/v1/x", "https://gw.example/v1/x"},
+		{"placeholder with port 443", "https://gw.example", host + ":443/v1/x", "https://gw.example/v1/x"},
+		{"placeholder with an empty port", "https://gw.example", host + ":/v1/x", "https://gw.example/v1/x"},
+		{"placeholder without path", "https://gw.example/base", host, "https://gw.example/base"},
+		{"placeholder with user info", "https://gw.example", "https://u:p@agent-gateway.invalid/x", "https://gw.example/x"},
+		{"host-less", "https://gw.example/base", "/v1/x", "https://gw.example/base/v1/x"},
+		{"host-less without slash", "https://gw.example/base", "v1/x", "https://gw.example/base/v1/x"},
+		{"host-less ORD id", "https://gw.example", "/sap.s4:apiAccess:order:v1/t", "https://gw.example/sap.s4:apiAccess:order:v1/t"},
+		{"query and fragment", "https://gw.example/base", host + "/x?a=%2F&b#f", "https://gw.example/base/x?a=%2F&b#f"},
+		{"base path", "https://gw.example/base/path", host + "/v1/x", "https://gw.example/base/path/v1/x"},
+		{"base path with slash", "https://gw.example/base/", host + "/v1/x", "https://gw.example/base/v1/x"},
+		{"base path of a slash", "https://gw.example/", host + "/v1/x", "https://gw.example/v1/x"},
+		{"trailing slash kept", "https://gw.example/base", host + "/v1/x/", "https://gw.example/base/v1/x/"},
+		{"two slashes", "https://gw.example", host + "//evil.example/x", "https://gw.example//evil.example/x"},
+		{"escaped path", "https://gw.example/base", host + "/a%2Fb/c%20d", "https://gw.example/base/a%2Fb/c%20d"},
+		{"escaped path, no base path", "https://gw.example", host + "/a%2Fb", "https://gw.example/a%2Fb"},
+		{"escaped base path", "https://gw.example/b%2Fc", host + "/v1/x y", "https://gw.example/b%2Fc/v1/x%20y"},
+		{"escaped base path with slash", "https://gw.example/b%2Fc/", host + "/v1", "https://gw.example/b%2Fc/v1"},
+		{"escaped slash in front", "https://gw.example/base", "%2Fx", "https://gw.example/base/%2Fx"},
+		{"a percent sign", "https://gw.example/base", host + "/100%25", "https://gw.example/base/100%25"},
+
+		{"v1/mcp once", "https://gw.example/v1/mcp", host + "/v1/mcp/ord/t", "https://gw.example/v1/mcp/ord/t"},
+		{"v1/mcp once, below a base path", "https://gw.example/base/v1/mcp", host + "/v1/mcp/ord/t", "https://gw.example/base/v1/mcp/ord/t"},
+		{"v1/mcp once, with more", "https://gw.example/v1/mcp/more", host + "/v1/mcp/ord", "https://gw.example/v1/mcp/more/ord"},
+		{"v1/mcp once, escaped", "https://gw.example/v1/mcp", host + "/v1/mcp/o%2Frd", "https://gw.example/v1/mcp/o%2Frd"},
+		{"v1/mcp once, escaped base path", "https://gw.example/b%2Fc/v1/mcp", host + "/v1/mcp/ord", "https://gw.example/b%2Fc/v1/mcp/ord"},
+		{"v1/mcp alone", "https://gw.example/v1/mcp", host + "/v1/mcp", "https://gw.example/v1/mcp"},
+		{"v1/mcp with slash", "https://gw.example/v1/mcp", host + "/v1/mcp/", "https://gw.example/v1/mcp/"},
+		{"v1/mcp is no segment of the path", "https://gw.example/v1/mcp", host + "/v1/mcpx", "https://gw.example/v1/mcp/v1/mcpx"},
+		{"v1/mcp is no segment of the base", "https://gw.example/v1/mcpx", host + "/v1/mcp/o", "https://gw.example/v1/mcpx/v1/mcp/o"},
+		{"v1/mcp is no beginning of a segment", "https://gw.example/xv1/mcp", host + "/v1/mcp/o", "https://gw.example/xv1/mcp/v1/mcp/o"},
+		{"v1/a2a is another path", "https://gw.example/v1/mcp", host + "/v1/a2a/o", "https://gw.example/v1/mcp/v1/a2a/o"},
+
+		{"dots that are no segment", "https://gw.example/base", host + "/a..b/...;/x../.", "https://gw.example/base/a..b/...;/x../."},
+
+		{"absolute", "https://gw.example/base", "https://gw.example/v1/mcp/x", "https://gw.example/v1/mcp/x"},
+		{"absolute, default port", "https://gw.example/base", "https://GW.example:443/x", "https://gw.example/x"},
+		{"absolute, port of the gateway", "https://gw.example:443/base", "https://gw.example/x", "https://gw.example:443/x"},
+		{"absolute, user info", "https://gw.example", "https://agent-gateway.invalid@gw.example/x", "https://gw.example/x"},
+		{"absolute, escaped", "https://gw.example/base", "https://gw.example/a%2F../x", "https://gw.example/a%2F../x"},
+		{"absolute IPv6", "http://[::1]:8080", "http://[::1]:8080/x", "http://[::1]:8080/x"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			gateway, ref := mustURL(t, test.gateway), mustURL(t, test.ref)
+			got, err := transport.Join(gateway, ref)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.String() != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+			if reparsed := mustURL(t, got.String()); reparsed.Path != got.Path {
+				t.Errorf("Path is %q, but %q as it is sent", got.Path, reparsed.Path)
+			}
+			if gateway.String() != mustURL(t, test.gateway).String() || *ref != *withUser(mustURL(t, test.ref), ref.User) {
+				t.Error("an argument was modified")
+			}
+		})
+	}
+}
+
+// withUser makes two URLs comparable, whose User is a pointer.
+func withUser(u *url.URL, user *url.Userinfo) *url.URL {
+	u.User = user
+	return u
+}
+
+func TestJoinRefuses(t *testing.T) {
+	t.Parallel()
+	const host = "https://agent-gateway.invalid"
+	for _, test := range []struct {
+		ref  string
+		want error
+	}{
+		{"sap.s4:apiAccess:order:v1/tenant", transport.ErrOpaqueURL},
+		{"https:v1/mcp", transport.ErrOpaqueURL},
+
+		{"https://evil.example/x", transport.ErrForeignHost},
+		{"http://gw.example/x", transport.ErrForeignHost},
+		{"https://gw.example:8443/x", transport.ErrForeignHost},
+		{"https://gw.example./x", transport.ErrForeignHost},
+		{"https://gw.example.evil.example/x", transport.ErrForeignHost},
+		{"https://gw.example@evil.example/x", transport.ErrForeignHost},
+		{"https://agent-gateway.invalid@evil.example/x", transport.ErrForeignHost},
+		{"https://agent-gateway.invalid:443@evil.example/x", transport.ErrForeignHost},
+		{"https://agent-gateway.invalid.evil.example/x", transport.ErrForeignHost},
+		{"https://agent-gateway.invalid./x", transport.ErrForeignHost},
+		{"http://agent-gateway.invalid/x", transport.ErrForeignHost},
+		{"http://agent-gateway.invalid:443/x", transport.ErrForeignHost},
+		{"https://agent-gateway.invalid:80/x", transport.ErrForeignHost},
+		{"https://agent-gateway.invalid:0443/x", transport.ErrForeignHost},
+		{"ftp://agent-gateway.invalid/x", transport.ErrForeignHost},
+		{"//gw.example/x", transport.ErrForeignHost},
+		{"//agent-gateway.invalid/x", transport.ErrForeignHost},
+		{"//evil.example/x", transport.ErrForeignHost},
+		{"https:///x", transport.ErrForeignHost},
+		{"https:/x", transport.ErrForeignHost},
+		{"https://:443/x", transport.ErrForeignHost},
+
+		{"..", transport.ErrPathEscapes},
+		{"/..", transport.ErrPathEscapes},
+		{"../x", transport.ErrPathEscapes},
+		{host + "/../x", transport.ErrPathEscapes},
+		{host + "/a/../../x", transport.ErrPathEscapes},
+		{host + "/a//../..", transport.ErrPathEscapes},
+		{host + "/v1/mcp/../x", transport.ErrPathEscapes},
+		{host + "/a/..?q", transport.ErrPathEscapes},
+		{host + "/%2e%2e/x", transport.ErrPathEscapes},
+		{host + "/.%2E/x", transport.ErrPathEscapes},
+		{host + "/a%2f..%2f..%2fx", transport.ErrPathEscapes},
+		{host + "/a%2F%2e%2e", transport.ErrPathEscapes},
+		{host + `/a\..\x`, transport.ErrPathEscapes},
+		{host + "/a%5c..%5Cx", transport.ErrPathEscapes},
+		{host + "/..;/x", transport.ErrPathEscapes},
+		{host + "/..%3bv=1/x", transport.ErrPathEscapes},
+		{host + "/%252e%252e/x", transport.ErrPathEscapes},
+		{host + "/%25252e./x", transport.ErrPathEscapes},
+		{host + "/a%252f..", transport.ErrPathEscapes},
+	} {
+		t.Run(test.ref, func(t *testing.T) {
+			t.Parallel()
+			got, err := transport.Join(mustURL(t, "https://gw.example/base"), mustURL(t, test.ref))
+			if !errors.Is(err, test.want) {
+				t.Errorf("got %v and error %v, want error %v", got, err, test.want)
+			}
+		})
+	}
+}
+
+// URLs that do not come from a parser.
+func TestJoinHandmade(t *testing.T) {
+	t.Parallel()
+	gateway := mustURL(t, "https://gw.example/base")
+	for _, ref := range []*url.URL{
+		{Scheme: "https", Host: "gw.example@evil.example"},
+		{Scheme: "https", Host: "agent-gateway.invalid:443:443"},
+		{Scheme: "https", Host: "agent-gateway.invalid:443@evil.example"},
+		{Scheme: "https", Host: "evil.example/agent-gateway.invalid"},
+		{Scheme: "https", Host: "agent-gateway.invalid/../evil.example"},
+	} {
+		if got, err := transport.Join(gateway, ref); !errors.Is(err, transport.ErrForeignHost) {
+			t.Errorf("%#v: got %v and error %v", ref, got, err)
+		}
+	}
+	if _, err := transport.Join(new(url.URL), &url.URL{Path: "/x"}); !errors.Is(err, transport.ErrNoGateway) {
+		t.Errorf("without a gateway: error %v", err)
+	}
+	for want, ref := range map[string]*url.URL{
+		"https://gw.example/base//evil.example/x": {Path: "//evil.example/x"},
+		"https://gw.example/base/a%3Fb%23c%0D%0A": {Path: "/a?b#c\r\n"},
+		"https://gw.example/base/a%20b":           {Path: "/a b", RawPath: "/not/that"},
+		"https://gw.example/base/%2A":             {Path: "*"},
+		"https://gw.example/base/x":               {Path: "/x", OmitHost: true},
+	} {
+		got, err := transport.Join(gateway, ref)
+		if err != nil || got.String() != want {
+			t.Errorf("%#v: got %v and error %v, want %s", ref, got, err, want)
+		}
+	}
+}
+
+func FuzzJoin(f *testing.F) {
+	for _, ref := range []string{"/v1/mcp/x", "https://agent-gateway.invalid/a%2Fb?q", "/..", "/%2e%2e/x", `\..\x`, "/a%252f..", "//evil.example",
+		"https://u@agent-gateway.invalid:443/", "sap.s4:x", "https://gw.example/x", "/..;/", "*", "%2F", "/%"} {
+		for _, base := range []string{"", "/base", "/b%2Fc/v1/mcp"} {
+			f.Add(base, ref)
+		}
+	}
+	f.Fuzz(func(t *testing.T, base, rawRef string) {
+		gateway := &url.URL{Scheme: "https", Host: "gw.example"}
+		if parsed, err := url.Parse("https://gw.example/" + strings.Trim(base, "/")); err == nil && path.Clean(parsed.Path) == parsed.Path {
+			gateway.Path, gateway.RawPath = parsed.Path, parsed.RawPath
+		}
+		ref, err := url.Parse(rawRef)
+		if err != nil {
+			return
+		}
+		got, err := transport.Join(gateway, ref)
+		if err != nil {
+			return
+		}
+		if got.Scheme != gateway.Scheme || got.Host != gateway.Host || got.User != nil || got.Opaque != "" {
+			t.Fatalf("%q leads to %q", rawRef, got)
+		}
+		sent, err := url.Parse(got.String())
+		if err != nil || !origin.Same(sent, gateway) || sent.RawQuery != ref.RawQuery {
+			t.Fatalf("%q is sent as %q (%v)", rawRef, got, err)
+		}
+		if ref.Host == "" || !strings.EqualFold(ref.Hostname(), gateway.Hostname()) {
+			staysBelow(t, gateway, sent)
+		}
+	})
+}
+
+// staysBelow fails if some server could take u's path for one outside base's.
+func staysBelow(t *testing.T, base, u *url.URL) {
+	t.Helper()
+	decode := func(p string) string { return strings.ReplaceAll(p, `\`, "/") }
+	prefix := strings.TrimRight(path.Clean("/"+decode(base.Path)), "/")
+	for p, last := u.Path, ""; p != last; {
+		clean := path.Clean("/" + decode(p))
+		if clean != prefix && !strings.HasPrefix(clean+"/", prefix+"/") {
+			t.Fatalf("%q is outside of %q", u, base)
+		}
+		last = p
+		if decoded, err := url.PathUnescape(p); err == nil {
+			p = decoded
+			if b, err := url.PathUnescape(prefix); err == nil {
+				prefix = strings.TrimRight(path.Clean("/"+decode(b)), "/")
+			}
+		}
+	}
+}
