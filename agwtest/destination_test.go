@@ -311,7 +311,7 @@ func TestDestinationKnobs(t *testing.T) {
 	srv.ShapeAuthTokens(nil)
 	srv.Destinations.ResetToken()
 
-	if ask().Tokens[0].Value == ask().Tokens[0].Value {
+	if a, b := ask(), ask(); a.Tokens[0].Value == b.Tokens[0].Value {
 		t.Error("tokens are cached without being told so")
 	}
 	srv.CacheTokens(true)

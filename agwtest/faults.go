@@ -11,7 +11,7 @@ import (
 
 // Fault is one deviation of a service from what it should answer. Its parts
 // combine: Latency and Hang come first, then the answer is replaced (Status,
-// Body, Redirect, Leak) or, when none of those is set, is the true one, and
+// Body, Redirect, Leak, Handler) or, when none of those is set, is the true one, and
 // last it may be mangled (Padding, TruncateAfter, Reset).
 type Fault struct {
 	// Times is the number of answers it befalls when given to [Service.Inject];
@@ -36,6 +36,9 @@ type Fault struct {
 	// Leak answers with an RFC 6749 error whose description repeats the
 	// credentials that the request carried; Status is 400 unless set.
 	Leak bool
+	// Handler answers in place of the service, for whatever the other fields do
+	// not offer. It finds the form of a token request in r.PostForm.
+	Handler http.Handler
 	// RetryAfter is the value of a Retry-After header: seconds or a date.
 	RetryAfter string
 	// Header is added to the answer.
@@ -54,7 +57,7 @@ type Fault struct {
 }
 
 func (f *Fault) replaces() bool {
-	return f.Status != 0 || f.Body != "" || f.Redirect != "" || f.Leak
+	return f.Status != 0 || f.Body != "" || f.Redirect != "" || f.Leak || f.Handler != nil
 }
 
 // Service is the handle on one service of the double: what goes wrong there,
@@ -173,13 +176,16 @@ func (s *Service) answer(w *answer, r *http.Request, d *Request, f *Fault) (proc
 	if !f.replaces() {
 		return true
 	}
-	f.replace(w, d)
+	f.replace(w, r, d)
 	return false
 }
 
-func (f *Fault) replace(w http.ResponseWriter, d *Request) {
-	status, body := f.Status, f.Body
+func (f *Fault) replace(w http.ResponseWriter, r *http.Request, d *Request) {
+	status := f.Status
 	switch {
+	case f.Handler != nil:
+		f.Handler.ServeHTTP(w, r)
+		return
 	case f.Redirect != "":
 		w.Header().Set("Location", f.Redirect)
 		status = orDefault(status, http.StatusTemporaryRedirect)
@@ -189,7 +195,7 @@ func (f *Fault) replace(w http.ResponseWriter, d *Request) {
 	}
 	w.Header().Set("Content-Type", orDefault(f.ContentType, "application/json"))
 	w.WriteHeader(orDefault(status, http.StatusOK))
-	_, _ = io.WriteString(w, body)
+	_, _ = io.WriteString(w, f.Body)
 }
 
 // secrets lists the credentials that came with a request.

@@ -3,6 +3,7 @@ package agwtest_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -141,6 +142,20 @@ func token(t *testing.T, srv *agwtest.Server, c *http.Client, form url.Values) s
 		t.Fatalf("no token: %s %s", r.Status, r.text)
 	}
 	return r.field("access_token")
+}
+
+// payload is what a token claims.
+func payload(t *testing.T, token string) map[string]any {
+	t.Helper()
+	body, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var claims map[string]any
+	if err := json.Unmarshal(body, &claims); err != nil {
+		t.Fatal(err)
+	}
+	return claims
 }
 
 // call sends a request with a bearer.

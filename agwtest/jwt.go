@@ -116,7 +116,7 @@ func (s *signer) verify(token, audience string) (claims, error) {
 		return claims{}, err
 	}
 	cut := strings.LastIndexByte(token, '.')
-	raw, err := base64.RawURLEncoding.DecodeString(token[cut+1:])
+	raw, err := decodeSegment(token[cut+1:])
 	if err != nil || len(raw) != 64 {
 		return claims{}, errMalformed
 	}
@@ -139,9 +139,9 @@ func peek(token string) (claims, error) {
 	if len(parts) != 3 {
 		return claims{}, errMalformed
 	}
-	body, err := base64.RawURLEncoding.DecodeString(parts[1])
+	body, err := decodeSegment(parts[1])
 	if err != nil {
-		return claims{}, errMalformed
+		return claims{}, err
 	}
 	var c claims
 	if err := json.Unmarshal(body, &c); err != nil {
@@ -151,6 +151,16 @@ func peek(token string) (claims, error) {
 }
 
 func encodeSegment(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+// decodeSegment accepts what encodeSegment writes and nothing that merely
+// decodes to the same: package base64 skips line breaks.
+func decodeSegment(text string) ([]byte, error) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || strings.ContainsAny(text, "\r\n") {
+		return nil, errMalformed
+	}
+	return b, nil
+}
 
 // toMap renders a struct as the JSON object that it marshals to.
 func toMap(v any) map[string]any {

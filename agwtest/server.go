@@ -43,7 +43,8 @@ type Options struct {
 	// TokenLifetime is the life of access tokens; 0 means an hour. Change it
 	// later, or for one service, with [Issuer.SetLifetime].
 	TokenLifetime time.Duration
-	// KeepRequests bounds what [Server.Requests] keeps; 0 means 10,000.
+	// KeepRequests bounds what [Server.Requests] keeps; 0 means 10,000, and less
+	// means nothing.
 	KeepRequests int
 	// HTTP1 switches HTTP/2 off.
 	HTTP1 bool
@@ -67,7 +68,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Server is the double. Make it with [Start] and end it with [Server.Close].
+// Server is the double. Make it with [Start] and end it with [Server.Close]. Its
+// fields are handles to act through, not to be replaced.
 type Server struct {
 	// Tokens is the token service of the customer flow, both variants.
 	Tokens *Issuer

@@ -139,11 +139,9 @@ func checkTokenHeader(r *http.Request) *refusal {
 // checkClientCertificate checks whose certificate it is; whether one is needed
 // at all, and its chain and validity, were settled by the handshake.
 func (s *Server) checkClientCertificate(r *http.Request) *refusal {
-	for _, cert := range r.TLS.PeerCertificates {
-		if !s.pki.registered(cert, s.options.ClientID) {
-			return refuse(codeInvalidClient, "the client certificate is not registered")
-		}
-		break // the leaf alone tells who it is
+	chain := r.TLS.PeerCertificates
+	if len(chain) > 0 && !s.pki.registered(chain[0], s.options.ClientID) {
+		return refuse(codeInvalidClient, "the client certificate is not registered")
 	}
 	return nil
 }
