@@ -1,0 +1,54 @@
+package agw
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/agwgo/agw/tokensource"
+)
+
+// A FlowName says by which way tokens are obtained.
+type FlowName string
+
+// The flows.
+const (
+	Customer FlowName = "customer" // credentials of the customer's own identity tenant
+	LoB      FlowName = "lob"      // the BTP Destination Service, for many tenants
+)
+
+// flow is what the flows have in common, beyond tokens.
+type flow interface {
+	tokensource.Flow
+	ClientID(context.Context) (string, error)
+	mcpServers(context.Context) ([]Endpoint, error)
+	agents(context.Context) ([]Endpoint, error)
+}
+
+// newFlow makes the flow that cfg names, or else the first one that finds its
+// credentials. Credentials that are found, but broken, are an error: they do not
+// make way for the next flow.
+func newFlow(cfg Config) (flow, error) {
+	switch cfg.Flow {
+	case Customer:
+		return newCustomer(cfg)
+	case LoB:
+		return newLoB(cfg)
+	case "":
+		return detect(cfg)
+	default:
+		return nil, fmt.Errorf("agw: Config.Flow is %q, must be %q, %q or empty", cfg.Flow, Customer, LoB)
+	}
+}
+
+func detect(cfg Config) (flow, error) {
+	c, errCustomer := newCustomer(cfg)
+	if !errors.Is(errCustomer, tokensource.ErrNoCredentials) {
+		return c, errCustomer
+	}
+	l, errLoB := newLoB(cfg)
+	if !errors.Is(errLoB, tokensource.ErrNoCredentials) {
+		return l, errLoB
+	}
+	return nil, fmt.Errorf("agw: no flow has credentials, tried in this order:\n1. customer: %w\n2. LoB: %w", errCustomer, errLoB)
+}
