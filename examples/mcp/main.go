@@ -1,0 +1,43 @@
+// This program uses MCP servers behind the Agent Gateway with the official Go SDK:
+// one session for each user, and the server sees who calls. It needs no account and
+// no network: the gateway and the MCP servers behind it run in this process.
+//
+//	go run -C examples/mcp .
+//
+// What a program of its own needs of it is the function connect.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/agwgo/agw"
+	"github.com/agwgo/agw/tokensource"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := run(ctx, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "mcp:", err)
+		os.Exit(1)
+	}
+}
+
+// connect opens the session of one user with one MCP server. The client acts for
+// that user in all that the SDK does on its own, too: pings, streams and their
+// resumption, and the end of the session.
+func connect(ctx context.Context, gw *agw.Gateway, server agw.Endpoint, userJWT string, opts *mcp.ClientOptions) (*mcp.ClientSession, error) {
+	client := mcp.NewClient(&mcp.Implementation{Name: "my-agent", Version: "1.0.0"}, opts)
+	return client.Connect(ctx, &mcp.StreamableClientTransport{
+		Endpoint:   server.URL,
+		HTTPClient: gw.ClientFor(tokensource.Subject{UserToken: userJWT}),
+	}, nil)
+}
