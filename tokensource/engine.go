@@ -2,6 +2,7 @@ package tokensource
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -11,7 +12,7 @@ import (
 )
 
 // engine is what all sources of one flow share. Locks are taken in this order, and
-// none is held while a flow or a hook of the user's runs: rotation, the group's,
+// none is held while a flow fetches or a hook of the user's runs: rotation, the group's,
 // notesMu, those of the caches.
 type engine struct {
 	flow        Flow
@@ -33,6 +34,9 @@ type engine struct {
 }
 
 func newEngine(flow Flow, opts Options) (*engine, error) {
+	if flow == nil {
+		return nil, errors.New("agw: the flow is nil")
+	}
 	settings, err := opts.Settings.WithDefaults()
 	if err != nil {
 		return nil, err
@@ -73,7 +77,7 @@ func (e *engine) tokens(r *request) *cache.LRU[*entry] {
 // look finds what is cached for r.
 func (e *engine) look(ctx context.Context, r *request) (l lookup, err error) {
 	l.request = r
-	if r.user == "" && (r.userSet || e.requireUser) {
+	if r.blank() || r.user == "" && e.requireUser {
 		return l, ErrNoUserToken
 	}
 	if l.tenantID, err = e.flow.Tenant(ctx, r.tenant); err != nil {
@@ -115,8 +119,8 @@ func (e *engine) decide(ctx context.Context, l lookup) (*Grant, error) {
 		}
 		return e.renew(ctx, l)
 	case resting:
-		if e.reloadResting(ctx, n, l.now) {
-			return e.grant(ctx, l.request)
+		if credentialsRefused(n.err) && e.mayReload(l.now) {
+			return e.obtain(ctx, l)
 		}
 		return nil, e.missed(n.err)
 	default:
@@ -126,30 +130,39 @@ func (e *engine) decide(ctx context.Context, l lookup) (*Grant, error) {
 
 // obtain fetches a token and waits for it.
 func (e *engine) obtain(ctx context.Context, l lookup) (*Grant, error) {
-	if err := ctx.Err(); err != nil {
+	if ctx.Err() != nil {
 		return nil, e.missed(leftEarly(ctx))
 	}
 	if l.entry != nil { // rejected, and may be dropped by now
 		e.Invalidate(&l.entry.Grant)
 	}
-	ent, err := e.fetch(l, false).Wait(ctx)
+	return e.wait(ctx, e.fetch(l, false))
+}
+
+// wait returns what c obtains, if that happens before ctx ends.
+func (e *engine) wait(ctx context.Context, c *call) (*Grant, error) {
+	ent, err := c.Wait(ctx)
 	switch {
-	case err != nil && ctx.Err() != nil && err == ctx.Err():
+	case err == nil:
+		e.misses.Add(1)
+		return &ent.Grant, nil
+	case err == ctx.Err():
 		return nil, e.missed(leftEarly(ctx))
-	case err != nil:
-		return nil, e.missed(err)
+	default:
+		return nil, e.missed(asError(err))
 	}
-	e.misses.Add(1)
-	return &ent.Grant, nil
 }
 
 // renew waits for the successor of a token that is in its buffer, but not for long:
 // as long as the old one has not expired, it is better than an error or a delay.
 func (e *engine) renew(ctx context.Context, l lookup) (*Grant, error) {
-	call := e.fetch(l, false)
+	if ctx.Err() != nil {
+		return nil, e.missed(leftEarly(ctx))
+	}
+	c := e.fetch(l, false)
 	brief, cancel := context.WithTimeout(ctx, min(l.now.Until(l.entry.expiry)/2, maxBufferWait))
 	defer cancel()
-	ent, err := call.Wait(brief)
+	ent, err := c.Wait(brief)
 	switch {
 	case err == nil:
 		e.misses.Add(1)
@@ -157,9 +170,9 @@ func (e *engine) renew(ctx context.Context, l lookup) (*Grant, error) {
 	case ctx.Err() != nil:
 		return nil, e.missed(leftEarly(ctx))
 	case kindOf(err) == Refused:
-		return nil, e.missed(err)
+		return nil, e.missed(asError(err))
 	case !e.clock().Before(l.entry.expiry): // it was a slow machine, or its clock was stepped
-		return e.obtain(ctx, l)
+		return e.wait(ctx, c)
 	}
 	e.emit(Event{Kind: EventServeStale, Subject: l.key.String(), Err: err})
 	e.misses.Add(1)
@@ -245,13 +258,15 @@ func (e *engine) remember(key cache.Key, old *note, alter func(*note), now cache
 // forget drops all that is known of a subject.
 func (e *engine) forget(r *request) {
 	tenant, err := e.flow.Tenant(context.Background(), r.tenant)
-	if err != nil {
-		return // nothing can be cached for a tenant that is not valid
+	if err != nil || r.blank() {
+		return // nothing is cached for a tenant that is not valid, or for a blank user
 	}
 	key := r.key(e.currentIdentity(), tenant)
 	e.flights.Forget(key)
 	e.tokens(r).Forget(key)
+	e.notesMu.Lock() // nobody who read the note before brings it back
 	e.notes.Forget(key)
+	e.notesMu.Unlock()
 	e.emit(Event{Kind: EventForget, Subject: key.String()})
 }
 
@@ -269,7 +284,9 @@ func (e *engine) purge(keep *call, key cache.Key) {
 	e.system.Purge()
 	e.users.Purge()
 	e.gateways.Purge()
+	e.notesMu.Lock()
 	e.notes.Purge()
+	e.notesMu.Unlock()
 }
 
 // Stats returns a snapshot of the counters.

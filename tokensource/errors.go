@@ -60,8 +60,7 @@ type Error struct {
 // Error says what failed, where and why, and when the next attempt is due.
 func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString("agw: ")
-	b.WriteString(e.Op)
+	b.WriteString(prefix + e.Op)
 	if e.URL != "" {
 		b.WriteString(": " + e.URL)
 	}
@@ -75,12 +74,29 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, ": %q", e.Description)
 	}
 	if e.Err != nil && !isRetrieveError(e.Err) { // which would say the same again
-		b.WriteString(": " + e.Err.Error())
+		b.WriteString(": " + strings.TrimPrefix(e.Err.Error(), prefix))
 	}
 	if !e.NextAttempt.IsZero() {
 		b.WriteString(" (next attempt at " + e.NextAttempt.UTC().Format(time.RFC3339) + ")")
 	}
 	return b.String()
+}
+
+// GoString returns the text, for the cause may tell more than is good.
+func (e *Error) GoString() string { return e.Error() }
+
+// MarshalText returns the text, for the same reason.
+func (e *Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+
+// prefix begins the text of every error of this module.
+const prefix = "agw: "
+
+// prefixed wraps err, unless it has the prefix already.
+func prefixed(err error) error {
+	if strings.HasPrefix(err.Error(), prefix) {
+		return err
+	}
+	return fmt.Errorf(prefix+"%w", err)
 }
 
 func isRetrieveError(err error) bool {

@@ -33,22 +33,33 @@ type job struct {
 	lookup
 	subject    string // fingerprint
 	background bool
-	began      atomic.Pointer[cache.Instant] // nil until a request may go out
+	began      atomic.Pointer[cache.Instant] // nil until a request may go out; anything once the fetch has ended
 	evicted    cache.Key
 	full       bool // evicted is one
 }
 
 // run obtains an entry. Between the caller's look and this fetch another one may
-// have ended, so it looks again.
+// have ended, so it looks again. New credentials end the rest that refused ones got.
 func (j *job) run(ctx context.Context, c *call) (*entry, error) {
-	if ent, err, known := j.lookAgain(); known {
+	ent, err, known := j.lookAgain()
+	if known && !(credentialsRefused(err) && j.reload(ctx, c, false)) {
 		return ent, err
 	}
-	began := j.clock()
-	j.began.Store(&began)
-	j.event(Event{Kind: EventFetchStart})
+	if !j.begin() {
+		return nil, flight.ErrTimeout
+	}
 	j.reload(ctx, c, false)
 	return j.attempts(ctx, c)
+}
+
+// begin tells that the fetch begins, unless its time was over before.
+func (j *job) begin() bool {
+	now := j.clock()
+	if !j.began.CompareAndSwap(nil, &now) {
+		return false
+	}
+	j.event(Event{Kind: EventFetchStart})
+	return true
 }
 
 // lookAgain returns what is known by now, if that makes a fetch superfluous.
@@ -144,18 +155,18 @@ func (j *job) pause(ctx context.Context, err error, attempt int) bool {
 	}
 }
 
-// commit files the result: no caller sees the end of the fetch before the cache
-// does.
+// commit files the result, unless it was known before: no caller sees the end of the
+// fetch before the cache does.
 func (j *job) commit(key cache.Key, ent *entry, err error) error {
+	if j.began.Load() == nil {
+		return err
+	}
 	now := j.clock()
 	j.notesMu.Lock()
 	defer j.notesMu.Unlock()
 	n, _ := j.notes.Get(key, now)
 	if err != nil {
 		return j.commitFailure(key, n, err, now)
-	}
-	if ent.Grant.key == key { // found by looking again
-		return nil
 	}
 	ent.Grant.key = key
 	j.evicted, j.full = j.tokens(j.request).Put(key, ent, ent.expiry)
@@ -171,9 +182,6 @@ func (j *job) commit(key cache.Key, ent *entry, err error) error {
 // commitFailure lets key rest, and drops a token whose subject or credentials are
 // refused. It returns the error that callers get until the rest is over.
 func (j *job) commitFailure(key cache.Key, n *note, err error, now cache.Instant) error {
-	if n.rests(now) { // found by looking again
-		return n.err
-	}
 	failures := 1
 	if n != nil {
 		failures += n.failures
@@ -190,7 +198,7 @@ func (j *job) commitFailure(key cache.Key, n *note, err error, now cache.Instant
 
 // after tells what has happened.
 func (j *job) after(_ *entry, err error) {
-	began := j.began.Load()
+	began := j.began.Swap(new(cache.Instant))
 	if began == nil {
 		return
 	}
@@ -223,6 +231,15 @@ func typed(err error) *Error {
 		c.Kind, c.StatusCode, c.Code, c.RetryAfter, c.NextAttempt = e.Kind, e.StatusCode, e.Code, e.RetryAfter, e.NextAttempt
 	}
 	return c
+}
+
+// asError returns err if it is an *Error or wraps one, else an *Error around it. A
+// fetch that was forgotten ends with the error that the flow returned.
+func asError(err error) error {
+	if e := (*Error)(nil); errors.As(err, &e) {
+		return err
+	}
+	return typed(err)
 }
 
 // kindOf returns the kind of an error, which is Passing if it has none.

@@ -30,18 +30,21 @@ func Fixed(ts oauth2.TokenSource, gatewayURL string) (*FixedSource, error) {
 	}
 	gateway, err := ParseGatewayURL(gatewayURL)
 	if err != nil {
-		return nil, fmt.Errorf("agw: %w", err)
+		return nil, prefixed(err)
 	}
 	return &FixedSource{src: ts, gateway: gateway}, nil
 }
 
 // Grant returns the current token of the source beneath. A token that has expired,
-// or that is not of type Bearer, is an error.
+// or that is not of type Bearer, is an error, and so is a blank user token in ctx.
 func (f *FixedSource) Grant(ctx context.Context) (*Grant, error) {
+	if r, ok := ctx.Value(contextKey{}).(*request); ok && r.blank() {
+		return nil, ErrNoUserToken
+	}
 	t, err := f.token(ctx)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("agw: %w", err)
+		return nil, prefixed(err)
 	case t == nil:
 		return nil, errors.New("agw: the token source returned neither a token nor an error")
 	case !strings.EqualFold(t.Type(), "bearer"):
@@ -66,7 +69,7 @@ func (f *FixedSource) grantOf(t *oauth2.Token) (*Grant, error) {
 	}
 	g, err := NewGrant(t.AccessToken, t.Expiry, f.gateway)
 	if err != nil {
-		return nil, fmt.Errorf("agw: %w", err)
+		return nil, prefixed(err)
 	}
 	f.last.Store(g)
 	return g, nil

@@ -60,7 +60,10 @@ const bearer = "Bearer "
 // has a character that is no visible ASCII one.
 func NewGrant(accessToken string, expiry time.Time, gateway *url.URL) (*Grant, error) {
 	g := &Grant{gateway: gateway}
-	return g, g.setToken(accessToken, expiry)
+	if err := g.setToken(accessToken, expiry); err != nil {
+		return nil, err
+	}
+	return g, nil
 }
 
 func (g *Grant) setToken(accessToken string, expiry time.Time) error {
@@ -93,18 +96,15 @@ func (g *Grant) Authorization() []string { return g.authorization[:1:1] }
 func (g *Grant) Fingerprint() string { return g.key.String() }
 
 // Format prints the gateway and the expiry, whatever the verb.
-func (g *Grant) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, g.describe()) }
+func (g Grant) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, g.describe()) }
 
 // MarshalJSON returns what Format prints, as a string.
-func (g *Grant) MarshalJSON() ([]byte, error) { return json.Marshal(g.describe()) }
+func (g Grant) MarshalJSON() ([]byte, error) { return json.Marshal(g.describe()) }
 
 // LogValue returns what Format prints.
-func (g *Grant) LogValue() slog.Value { return slog.StringValue(g.describe()) }
+func (g Grant) LogValue() slog.Value { return slog.StringValue(g.describe()) }
 
 func (g *Grant) describe() string {
-	if g == nil {
-		return "grant{none}"
-	}
 	gateway := "none"
 	if g.gateway != nil {
 		gateway = g.gateway.Redacted()
@@ -116,7 +116,7 @@ func (g *Grant) describe() string {
 // be an absolute http or https URL that consists of nothing but scheme, host, port
 // and path. (Whether plain http is acceptable is the transport's decision.)
 func ParseGatewayURL(raw string) (*url.URL, error) {
-	u, err := url.Parse(strings.TrimSpace(raw))
+	u, err := url.Parse(strings.TrimRight(strings.TrimSpace(raw), "/"))
 	switch {
 	case err != nil: // the error of url.Parse quotes its input, which may hold a password
 		return nil, errors.New("the gateway URL cannot be parsed")
@@ -124,9 +124,8 @@ func ParseGatewayURL(raw string) (*url.URL, error) {
 		return nil, errors.New("the gateway URL is not an absolute http or https URL")
 	case u.Hostname() == "":
 		return nil, errors.New("the gateway URL has no host")
-	case u.User != nil, u.RawQuery != "", u.ForceQuery, u.Fragment != "":
+	case u.User != nil, u.RawQuery != "", u.ForceQuery, strings.Contains(raw, "#"):
 		return nil, errors.New("the gateway URL has more than scheme, host, port and path")
 	}
-	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
 	return u, nil
 }

@@ -61,17 +61,12 @@ func (e *engine) reload(ctx context.Context, refused bool) {
 	}
 }
 
-// reloadResting looks for new credentials while a subject rests because the old
-// ones were refused: new ones end its rest. It reports whether there are some.
-func (e *engine) reloadResting(ctx context.Context, n *note, now cache.Instant) bool {
+// mayReload reports whether it is time to look for new credentials although a
+// subject rests, because the old ones were refused; only one caller is told so.
+func (e *engine) mayReload(now cache.Instant) bool {
 	last := e.reloadedAt.Load()
-	if !credentialsRefused(n.err) || last != nil && now.Since(*last) < reloadEvery {
+	if last != nil && now.Since(*last) < reloadEvery {
 		return false
 	}
-	if !e.reloadedAt.CompareAndSwap(last, &now) {
-		return false
-	}
-	before := e.flow.Identity()
-	e.reload(context.WithoutCancel(ctx), false)
-	return e.currentIdentity() != before
+	return e.reloadedAt.CompareAndSwap(last, &now)
 }

@@ -105,18 +105,15 @@ func restAfter(err *Error, failures int, now cache.Instant) time.Duration {
 		return clamp(err.NextAttempt.Sub(now.Time()), firstRest, maxAskedRest)
 	}
 	if err.RetryAfter > 0 {
-		return min(err.RetryAfter, maxAskedRest)
+		return clamp(err.RetryAfter, firstRest, maxAskedRest)
 	}
 	return min(firstRest<<min(failures-1, 8), maxRest)
 }
 
 // retryAfter returns how long to wait before attempt number attempt+1 of a fetch.
 func retryAfter(err *Error, attempt int) time.Duration {
-	if err.RetryAfter > 0 {
-		return err.RetryAfter
-	}
 	backoff := firstBackoff << attempt
-	return backoff + jitter(backoff/2)
+	return max(err.RetryAfter, backoff+jitter(backoff/2))
 }
 
 // refreshAt returns where in l the background renewal becomes due: at a random

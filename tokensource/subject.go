@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync/atomic"
+	"unicode"
 
 	"github.com/agwgo/agw/cache"
 )
@@ -18,7 +19,8 @@ import (
 type Subject struct {
 	// Tenant is the subdomain of a subscribed tenant; "" means the flow's own.
 	Tenant string
-	// UserToken is the user's JWT, raw; "" means the technical token.
+	// UserToken is the user's JWT; "" means the technical token. One that is not
+	// empty but blank is an error where it is used, ErrNoUserToken.
 	UserToken string
 }
 
@@ -65,12 +67,15 @@ func WithTenant(ctx context.Context, tenant string) context.Context {
 }
 
 // SubjectFromContext returns the subject that ctx asks for, as far as it does: a
-// client's default and the flow's own tenant are not in it. ok is false if ctx asks
-// for nothing.
+// client's default and the flow's own tenant are not in it. A blank user token stays
+// one that is blank but not empty. ok is false if ctx asks for nothing.
 func SubjectFromContext(ctx context.Context) (s Subject, ok bool) {
 	r, ok := ctx.Value(contextKey{}).(*request)
 	if !ok {
 		return Subject{}, false
+	}
+	if r.blank() {
+		return Subject{Tenant: r.tenant, UserToken: " "}, true
 	}
 	return Subject{Tenant: r.tenant, UserToken: r.user}, true
 }
@@ -87,6 +92,9 @@ type request struct {
 
 	memo atomic.Pointer[memo]
 }
+
+// blank reports whether a user was asked for, but none was named.
+func (r *request) blank() bool { return r.userSet && r.user == "" }
 
 // memo is the key that was last computed for a request: hashing a JWT costs more
 // than all the rest of a cache hit.
@@ -157,19 +165,19 @@ func (r *request) key(id *Identity, tenant string) cache.Key {
 	return key
 }
 
-// trimUserToken removes what surrounds a JWT in a header (RFC 6750, section 2.1).
+// trimUserToken removes what surrounds a JWT in a header (RFC 6750, section 2.1),
+// however often it is there.
 func trimUserToken(s string) string {
 	const scheme = "Bearer"
-	s = strings.TrimSpace(s)
-	if len(s) < len(scheme) || !strings.EqualFold(s[:len(scheme)], scheme) {
-		return s
-	}
-	switch rest := strings.TrimSpace(s[len(scheme):]); {
-	case rest == "":
-		return ""
-	case len(rest) == len(s)-len(scheme): // no space: the token itself begins so
-		return s
-	default:
-		return rest
+	for {
+		s = strings.TrimSpace(s)
+		if len(s) < len(scheme) || !strings.EqualFold(s[:len(scheme)], scheme) {
+			return s
+		}
+		rest := s[len(scheme):]
+		if rest != "" && strings.TrimLeftFunc(rest, unicode.IsSpace) == rest {
+			return s // no space: the token itself begins so
+		}
+		s = rest
 	}
 }

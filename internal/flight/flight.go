@@ -21,20 +21,24 @@ var ErrTimeout = fmt.Errorf("no result in time: %w", context.DeadlineExceeded)
 
 var errGoexit = errors.New("the call ended its goroutine")
 
-// A PanicError is the error of a call whose function panicked. Its text has the
-// kind of the panic, not its value, which could hold anything.
+// A PanicError is the error of a call whose function panicked. It keeps the kind of
+// the panic, not its value, which could hold anything.
 type PanicError struct {
-	Value any    // for those who know what they do with it
+	text  string
 	Stack []byte // of the goroutine that panicked
 }
 
-// Error gives the text of a runtime error, and the type of any other value.
-func (e *PanicError) Error() string {
-	if err, ok := e.Value.(runtime.Error); ok {
-		return "panic: " + err.Error()
+func newPanicError(value any) *PanicError {
+	e := &PanicError{text: fmt.Sprintf("panic with a %T", value), Stack: make([]byte, 16<<10)}
+	if err, ok := value.(runtime.Error); ok {
+		e.text = "panic: " + err.Error()
 	}
-	return fmt.Sprintf("panic with a %T", e.Value)
+	e.Stack = e.Stack[:runtime.Stack(e.Stack, false)]
+	return e
 }
+
+// Error gives the text of a runtime error, and the type of any other value.
+func (e *PanicError) Error() string { return e.text }
 
 // A Group holds the calls that are under way, at most one for each key. The zero
 // Group is ready to use.
@@ -101,7 +105,7 @@ func (g *Group[K, V]) run(c *Call[K, V], task Task[K, V]) {
 	val, err := *new(V), errGoexit
 	defer func() {
 		if r := recover(); r != nil {
-			err = &PanicError{Value: r, Stack: stack()}
+			err = newPanicError(r)
 		}
 		end(val, err)
 	}()
@@ -173,9 +177,4 @@ func (c *Call[K, V]) Wait(ctx context.Context) (V, error) {
 	case <-ctx.Done():
 		return *new(V), ctx.Err()
 	}
-}
-
-func stack() []byte {
-	buf := make([]byte, 16<<10)
-	return buf[:runtime.Stack(buf, false)]
 }

@@ -1,0 +1,321 @@
+package tokensource_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/agwgo/agw/cache"
+	"github.com/agwgo/agw/tokensource"
+)
+
+// fake is a flow whose tokens say for whom they are: see tokenFor. It can do what
+// the methods that return a fetch below say; the default is an hour's token at once.
+type fake struct {
+	identity atomic.Pointer[tokensource.Identity]
+	fetches  atomic.Int64
+
+	mu    sync.Mutex
+	fetch fetch
+	times []time.Time // of the fetches
+}
+
+type fetch func(context.Context, tokensource.Subject) (*tokensource.Response, error)
+
+var errTenant = errors.New("no such tenant")
+
+func newFake() *fake {
+	f := &fake{fetch: lives(time.Hour)}
+	f.identity.Store(&tokensource.Identity{Flow: "fake", TokenEndpoint: "https://ias.example/token", ClientID: "one"})
+	return f
+}
+
+func (f *fake) Identity() *tokensource.Identity { return f.identity.Load() }
+
+func (f *fake) Tenant(_ context.Context, requested string) (string, error) {
+	switch requested {
+	case "":
+		return "provider", nil
+	case "bad":
+		return "", errTenant
+	}
+	return requested, nil
+}
+
+func (f *fake) Fetch(ctx context.Context, s tokensource.Subject) (*tokensource.Response, error) {
+	f.fetches.Add(1)
+	f.mu.Lock()
+	do := f.fetch
+	f.times = append(f.times, time.Now())
+	f.mu.Unlock()
+	resp, err := do(ctx, s)
+	if err == nil && resp != nil && resp.AccessToken == "" {
+		resp.AccessToken = tokenFor(s, f.identity.Load().ClientID, f.fetches.Load())
+	}
+	return resp, err
+}
+
+// does sets what the next fetches do.
+func (f *fake) does(do fetch) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fetch = do
+}
+
+// rotate puts other credentials in force.
+func (f *fake) rotate(clientID string) {
+	id := *f.identity.Load()
+	id.ClientID = clientID
+	f.identity.Store(&id)
+}
+
+// intervals returns the whole seconds between the fetches.
+func (f *fake) intervals() (d []int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := 1; i < len(f.times); i++ {
+		d = append(d, int(f.times[i].Sub(f.times[i-1])/time.Second))
+	}
+	return d
+}
+
+// reloading is a fake that is a Reloader, too.
+type reloading struct {
+	*fake
+	reload func(ctx context.Context, refused bool) error
+}
+
+func (r reloading) Reload(ctx context.Context, refused bool) error { return r.reload(ctx, refused) }
+
+func tokenFor(s tokensource.Subject, client string, n int64) string {
+	return fmt.Sprintf("%s/%s/%s/%d", s.Tenant, s.UserToken, client, n)
+}
+
+func isFor(token, tenant, user string) bool { return strings.HasPrefix(token, tenant+"/"+user+"/") }
+
+// lives returns tokens with the given life.
+func lives(d time.Duration) fetch {
+	return func(context.Context, tokensource.Subject) (*tokensource.Response, error) { return response(d), nil }
+}
+
+func response(life time.Duration) *tokensource.Response {
+	return &tokensource.Response{
+		TokenResponse: cache.TokenResponse{ExpiresIn: fmt.Appendf(nil, "%f", life.Seconds())},
+		GatewayURL:    gatewayURL,
+	}
+}
+
+var gatewayURL = &url.URL{Scheme: "https", Host: "agw.example"}
+
+// takes lets do take d, or as long as its context.
+func takes(d time.Duration, do fetch) fetch {
+	return func(ctx context.Context, s tokensource.Subject) (*tokensource.Response, error) {
+		select {
+		case <-time.After(d):
+			return do(ctx, s)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// fails fails with a copy of err.
+func fails(err tokensource.Error) fetch {
+	return func(context.Context, tokensource.Subject) (*tokensource.Response, error) {
+		e := err
+		return nil, &e
+	}
+}
+
+var (
+	outage       = tokensource.Error{Op: "obtain token", StatusCode: 503, Kind: tokensource.Passing}
+	permanent    = tokensource.Error{Op: "obtain token", StatusCode: 404, Kind: tokensource.Permanent}
+	invalidGrant = tokensource.Error{Op: "exchange user token", StatusCode: 400, Code: "invalid_grant", Kind: tokensource.Refused}
+	badClient    = tokensource.Error{Op: "obtain token", StatusCode: 401, Code: "invalid_client", Kind: tokensource.Refused}
+)
+
+// harness is a source whose books must balance in the end.
+type harness struct {
+	*tokensource.Source
+	*fake
+	t      testing.TB
+	calls  atomic.Uint64
+	events *events
+}
+
+func newHarness(t testing.TB, opts tokensource.Options) *harness {
+	t.Helper()
+	f := newFake()
+	return newHarnessOver(t, f, f, opts)
+}
+
+// newHarnessOver is newHarness for a flow that is built over f.
+func newHarnessOver(t testing.TB, flow tokensource.Flow, f *fake, opts tokensource.Options) *harness {
+	t.Helper()
+	h := &harness{fake: f, t: t, events: &events{}}
+	opts.OnEvent = h.events.add
+	src, err := tokensource.New(flow, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Source = src
+	return h
+}
+
+// inBubble runs test on a harness in a bubble of its own, and checks the books.
+func inBubble(t *testing.T, test func(t *testing.T, h *harness)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, tokensource.Options{})
+		test(t, h)
+		h.balance()
+	})
+}
+
+func (h *harness) Grant(ctx context.Context) (*tokensource.Grant, error) {
+	h.calls.Add(1)
+	return h.Source.Grant(ctx)
+}
+
+// mustGrant is Grant for a call that must succeed.
+func (h *harness) mustGrant(ctx context.Context) *tokensource.Grant {
+	h.t.Helper()
+	g, err := h.Grant(ctx)
+	if err != nil {
+		h.t.Fatalf("no token: %v", err)
+	}
+	return g
+}
+
+// token returns the token of a call that must succeed.
+func (h *harness) token(ctx context.Context) string {
+	h.t.Helper()
+	return h.mustGrant(ctx).Token().AccessToken
+}
+
+// mustFail is Grant for a call that must fail with an *Error.
+func (h *harness) mustFail(ctx context.Context) *tokensource.Error {
+	h.t.Helper()
+	g, err := h.Grant(ctx)
+	var e *tokensource.Error
+	if !errors.As(err, &e) {
+		h.t.Fatalf("got grant %v and error %v, want an *Error", g, err)
+	}
+	return e
+}
+
+// crowd calls n times at once and returns the errors of those who got none.
+func (h *harness) crowd(n int, ctx context.Context) (errs []error) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			if _, err := h.Grant(ctx); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, err)
+			}
+		})
+	}
+	wg.Wait()
+	return errs
+}
+
+// fetched fails the test unless there have been n fetches.
+func (h *harness) fetched(n int64) {
+	h.t.Helper()
+	if got := h.fetches.Load(); got != n {
+		h.t.Fatalf("%d fetches, want %d", got, n)
+	}
+}
+
+// balance checks that counters and events add up. It is called in a bubble.
+func (h *harness) balance() {
+	h.t.Helper()
+	synctest.Wait()
+	s := h.Stats()
+	if calls := h.calls.Load(); s.Hits+s.Misses != calls {
+		h.t.Errorf("%d hits and %d misses are not %d calls", s.Hits, s.Misses, calls)
+	}
+	if s.Shared > s.Misses || s.Refreshes > s.Fetches || s.Failures > s.Fetches {
+		h.t.Errorf("a part is more than the whole: %+v", s)
+	}
+	h.events.balance(h.t, s)
+}
+
+// events records them.
+type events struct {
+	mu  sync.Mutex
+	all []tokensource.Event
+}
+
+func (r *events) add(ev tokensource.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, ev)
+}
+
+// of returns the events of a kind.
+func (r *events) of(kind tokensource.EventKind) (evs []tokensource.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ev := range r.all {
+		if ev.Kind == kind {
+			evs = append(evs, ev)
+		}
+	}
+	return evs
+}
+
+func (r *events) count(kind tokensource.EventKind) uint64 { return uint64(len(r.of(kind))) }
+
+// balance compares the events with the counters, and the starts of fetches with
+// their ends.
+func (r *events) balance(t testing.TB, s tokensource.Stats) {
+	t.Helper()
+	for kind, n := range map[tokensource.EventKind]uint64{
+		tokensource.EventFetchStart: s.Fetches,
+		tokensource.EventRetry:      s.Retries,
+		tokensource.EventShare:      s.Shared,
+		tokensource.EventServeStale: s.ServedStale,
+		tokensource.EventEvict:      s.Evictions,
+		tokensource.EventReject:     s.Rejections,
+		tokensource.EventRotate:     s.Rotations,
+	} {
+		if got := r.count(kind); got != n {
+			t.Errorf("%d events %q, but the counter says %d", got, kind, n)
+		}
+	}
+	open := make(map[string]int)
+	for _, ev := range r.of(tokensource.EventFetchStart) {
+		open[fmt.Sprint(ev.Subject, ev.Background)]++
+	}
+	var failures uint64
+	for _, ev := range r.of(tokensource.EventFetchEnd) {
+		open[fmt.Sprint(ev.Subject, ev.Background)]--
+		if ev.Err != nil {
+			failures++
+		}
+	}
+	for subject, n := range open {
+		if n != 0 {
+			t.Errorf("%d more starts than ends of fetches for %s", n, subject)
+		}
+	}
+	if failures != s.Failures {
+		t.Errorf("%d failed ends, but the counter says %d", failures, s.Failures)
+	}
+}
+
+// user returns a context for a user.
+func user(ctx context.Context, name string) context.Context {
+	return tokensource.WithUserToken(ctx, name)
+}
