@@ -228,8 +228,9 @@ func (p *pki) registered(cert *x509.Certificate, clientID string) bool {
 	return cert.Subject.CommonName == clientID && p.accepted[cert.SerialNumber.String()]
 }
 
-// serverConfig is the TLS configuration for the next handshake.
-func (p *pki) serverConfig(clientAuth tls.ClientAuthType, protocols []string, m *meter) *tls.Config {
+// serverConfig is the TLS configuration for the next handshake; done runs when
+// that succeeds.
+func (p *pki) serverConfig(clientAuth tls.ClientAuthType, protocols []string, done func(tls.ConnectionState) error) *tls.Config {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return &tls.Config{
@@ -238,7 +239,7 @@ func (p *pki) serverConfig(clientAuth tls.ClientAuthType, protocols []string, m 
 		NextProtos:       protocols,
 		ClientAuth:       clientAuth,
 		ClientCAs:        p.clientPool,
-		VerifyConnection: m.handshake,
+		VerifyConnection: done,
 	}
 }
 

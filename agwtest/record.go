@@ -1,7 +1,6 @@
 package agwtest
 
 import (
-	"crypto/tls"
 	"net"
 	"net/http"
 	"net/url"
@@ -154,15 +153,6 @@ func (m *meter) connState(_ net.Conn, state http.ConnState) {
 	if state == http.StateNew {
 		m.connections.Add(1)
 	}
-}
-
-// handshake is a tls.Config.VerifyConnection: it runs once per good handshake.
-func (m *meter) handshake(state tls.ConnectionState) error {
-	m.handshakes.Add(1)
-	if state.DidResume {
-		m.resumed.Add(1)
-	}
-	return nil
 }
 
 func (m *meter) snapshot() Meter {

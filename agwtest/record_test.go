@@ -2,6 +2,7 @@ package agwtest_test
 
 import (
 	"crypto/tls"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -143,4 +144,22 @@ func TestConcurrentUse(t *testing.T) {
 		}
 	})
 	all.Wait()
+}
+
+// TestCloseDuringHandshake leaves a client that says nothing to Close.
+func TestCloseDuringHandshake(t *testing.T) {
+	t.Parallel()
+	srv := start(t, agwtest.Options{})
+	conn, err := srv.Transport().DialContext(t.Context(), "tcp", strings.TrimPrefix(srv.ForeignURL(), "https://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("no handshake at all\n")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(conn); err != nil { // the server has closed its side
+		t.Fatal(err)
+	}
+	srv.Close() // and does not wait for this one
 }

@@ -103,6 +103,7 @@ type Server struct {
 	serving   sync.WaitGroup // accept loops
 	servers   []*http.Server
 	ports     map[string]bool // of all listeners
+	lingerer  lingerer
 
 	mountMu sync.Mutex // one writer of mounted files at a time
 
@@ -189,15 +190,15 @@ func (s *Server) listen(m *meter, auth tls.ClientAuthType, handler http.Handler)
 		TLSConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12,
 			NextProtos: names,
-			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-				return s.pki.serverConfig(auth, names, m), nil
+			GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+				return s.pki.serverConfig(auth, names, m.handshake(hello)), nil
 			},
 		},
 		ConnState: m.connState,
 	}
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	s.servers, s.ports[port] = append(s.servers, server), true
-	s.serving.Go(func() { _ = server.ServeTLS(l, "", "") })
+	s.serving.Go(func() { _ = server.ServeTLS(lingerListener{l, &s.lingerer}, "", "") })
 	return l.Addr().String(), nil
 }
 
@@ -259,6 +260,7 @@ func (s *Server) Close() {
 		}
 		s.serving.Wait()
 		s.requests.Wait()
+		s.lingerer.close()
 	})
 }
 
