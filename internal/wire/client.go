@@ -9,7 +9,9 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 
@@ -147,9 +149,13 @@ type answer struct {
 // redirect is an answer like any other. With an error, the status is that of the
 // answer if there was the beginning of one.
 func (c *Client) exchange(req *http.Request) (answer, error) {
-	resp, err := c.base.RoundTrip(req)
+	var conn net.Conn
+	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { conn = info.Conn },
+	})
+	resp, err := c.base.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		return answer{}, err
+		return answer{}, lastWords(conn, err)
 	}
 	if resp == nil || resp.Body == nil {
 		return answer{}, errors.New("the round tripper returned neither an answer nor an error")

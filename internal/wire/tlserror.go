@@ -32,12 +32,12 @@ const certificateRequired = tls.AlertError(116)
 // answer, and puts it into words if TLS is the matter. A server that we do not
 // trust is Permanent: that takes another configuration, here or there.
 func explain(err error, presents bool) (tokensource.Kind, error) {
-	alert, refused := refusal(err)
+	alert, received := refusal(err)
 	switch {
-	case refused && (alert == certificateRequired || !presents):
-		return tokensource.Refused, fmt.Errorf("no client certificate was presented, and the server requires one: %w", err)
-	case refused:
-		return tokensource.Refused, fmt.Errorf("the server refused the client certificate: %w", err)
+	case received != nil && (alert == certificateRequired || !presents):
+		return tokensource.Refused, fmt.Errorf("no client certificate was presented, and the server requires one: %w", received)
+	case received != nil:
+		return tokensource.Refused, fmt.Errorf("the server refused the client certificate: %w", received)
 	case untrusted(err):
 		return tokensource.Permanent, fmt.Errorf("the server's certificate is not trusted: %w", err)
 	default:
@@ -45,19 +45,20 @@ func explain(err error, presents bool) (tokensource.Kind, error) {
 	}
 }
 
-// refusal returns the alert in err that refuses our certificate. crypto/tls has no
-// exported type for a received alert, only its text.
-func refusal(err error) (tls.AlertError, bool) {
+// refusal returns the alert in err that refuses our certificate, and the error
+// with which it was received, or nil. crypto/tls has no exported type for a received
+// alert, only its text.
+func refusal(err error) (tls.AlertError, error) {
 	op := (*net.OpError)(nil)
 	if !errors.As(err, &op) || op.Op != "remote error" || op.Err == nil {
-		return 0, false
+		return 0, nil
 	}
 	for _, alert := range refusals {
 		if op.Err.Error() == alert.Error() {
-			return alert, true
+			return alert, op
 		}
 	}
-	return 0, false
+	return 0, nil
 }
 
 // untrusted reports whether err says that we do not trust the server.

@@ -19,6 +19,7 @@ func newTransport(base *http.Transport, cfg Config, perHost int) (t *http.Transp
 		t.TLSClientConfig = &tls.Config{}
 	}
 	configureTLS(t.TLSClientConfig, cfg)
+	t.DialContext = patiently(t.DialContext)
 	return t, t.TLSClientConfig.GetClientCertificate != nil || len(t.TLSClientConfig.Certificates) > 0
 }
 
