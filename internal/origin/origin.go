@@ -6,14 +6,29 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"unicode"
 )
 
 // Same reports whether a and b have the same scheme, host and port, the scheme's
-// default port included (RFC 6454, section 5).
+// default port included (RFC 6454, section 5). Hosts that are not ASCII must be
+// spelled alike: letters that Unicode folds together can be different names.
 func Same(a, b *url.URL) bool {
 	return strings.EqualFold(a.Scheme, b.Scheme) &&
-		strings.EqualFold(a.Hostname(), b.Hostname()) &&
+		sameHost(a.Hostname(), b.Hostname()) &&
 		Port(a) == Port(b)
+}
+
+func sameHost(a, b string) bool {
+	return a == b || ascii(a) && ascii(b) && strings.EqualFold(a, b)
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] > unicode.MaxASCII {
+			return false
+		}
+	}
+	return true
 }
 
 // Port returns the port of u, or the default one of its scheme; "" if neither is
