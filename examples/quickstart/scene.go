@@ -46,26 +46,29 @@ type caller struct {
 
 // newScene starts the services, puts credentials where a pod would find them, and
 // obtains a gateway by the same detection.
-func newScene(flow agw.FlowName) (s *scene, err error) {
-	s = &scene{flow: flow, restore: func() {}}
-	defer func() {
-		if err != nil {
-			s.close()
-		}
-	}()
-	if s.server, err = agwtest.Start(agwtest.Options{}); err != nil {
+func newScene(flow agw.FlowName) (*scene, error) {
+	s := &scene{flow: flow, restore: func() {}}
+	if err := s.set(); err != nil {
+		s.close()
 		return nil, err
+	}
+	return s, nil
+}
+
+func (s *scene) set() (err error) {
+	if s.server, err = agwtest.Start(agwtest.Options{}); err != nil {
+		return err
 	}
 	if s.mount, err = os.MkdirTemp("", "quickstart-"); err != nil {
-		return nil, err
+		return err
 	}
-	switch flow {
+	switch s.flow {
 	case agw.Customer:
-		return s, s.asCustomer()
+		return s.asCustomer()
 	case agw.LoB:
-		return s, s.asLoB()
+		return s.asLoB()
 	default:
-		return nil, fmt.Errorf("-flow %q, must be %q or %q", flow, agw.Customer, agw.LoB)
+		return fmt.Errorf("-flow %q, must be %q or %q", s.flow, agw.Customer, agw.LoB)
 	}
 }
 
