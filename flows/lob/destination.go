@@ -25,7 +25,7 @@ func (s *session) fetch(ctx context.Context, subject tokensource.Subject) (*toke
 		return nil, err
 	}
 	resp, err := s.destination(ctx, subject, f.value)
-	if !f.known || !notFound(err) {
+	if !f.known || !answered(err, http.StatusNotFound) {
 		return resp, err
 	}
 	s.names.drop(fragmentKey(subject.Tenant, label), f.answer)
@@ -41,14 +41,13 @@ func (s *session) destination(ctx context.Context, subject tokensource.Subject, 
 	if subject.UserToken != "" {
 		header.Set("X-User-Token", subject.UserToken)
 	}
-	secrets := []string{subject.UserToken}
-	body, err := s.ask(ctx, subject.Tenant, wire.Request{Op: opDestination, URL: s.where, Header: header, Secrets: secrets})
+	got, err := s.ask(ctx, subject.Tenant, wire.Request{Op: opDestination, URL: s.where, Header: header})
 	if err != nil {
 		return nil, err
 	}
-	resp, problem := parseDestination(body)
+	resp, problem := parseDestination(got.body)
 	if problem != nil {
-		return nil, problem.report(s.where, secrets)
+		return nil, problem.report(s.where, got.secrets)
 	}
 	return resp, nil
 }
@@ -56,13 +55,13 @@ func (s *session) destination(ctx context.Context, subject tokensource.Subject, 
 // clientID asks, as the provider, for the client id that tokens are issued to.
 func (s *session) clientID(ctx context.Context) (string, error) {
 	f, err := s.names.get(ctx, cache.NewKey("client id"), func(ctx context.Context) (string, error) {
-		body, err := s.ask(ctx, "", wire.Request{Op: opDestination, URL: s.where + "?$skipTokenRetrieval=true"})
+		got, err := s.ask(ctx, "", wire.Request{Op: opDestination, URL: s.where + "?$skipTokenRetrieval=true"})
 		if err != nil {
 			return "", err
 		}
-		id, problem := parseClientID(body)
+		id, problem := parseClientID(got.body)
 		if problem != nil {
-			return "", problem.report(s.where, nil)
+			return "", problem.report(s.where, got.secrets)
 		}
 		return id, nil
 	})

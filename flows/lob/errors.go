@@ -3,7 +3,6 @@ package lob
 import (
 	"errors"
 	"fmt"
-	"net/http"
 
 	"github.com/agwgo/agw/tokensource"
 )
@@ -48,17 +47,11 @@ func asError(err error) *tokensource.Error {
 	return nil
 }
 
-// unauthorized reports whether the service refused the service token. It must not
-// be asked of the errors of a Source, which are about the client's secret.
-func unauthorized(err error) bool {
+// answered reports whether err is the Destination Service's answer of that status,
+// and not the error of a Source, which is about the service token.
+func answered(err error, status int) bool {
 	e := asError(err)
-	return e != nil && e.StatusCode == http.StatusUnauthorized
-}
-
-// notFound reports whether the service knows nothing of what it was asked for.
-func notFound(err error) bool {
-	e := asError(err)
-	return e != nil && e.StatusCode == http.StatusNotFound
+	return e != nil && e.StatusCode == status && e.NextAttempt.IsZero()
 }
 
 // refused reports whether credentials were refused for good.

@@ -53,17 +53,17 @@ func (s *session) fragment(ctx context.Context, tenant, label string) (found, er
 func (s *session) fragments(ctx context.Context, tenant, label string) ([]object, error) {
 	filter := fmt.Sprintf("Label['sap-managed-runtime-type'] HAS ('%s')", label)
 	where := s.base + "/destination-configuration/v1/instanceDestinationFragments"
-	body, err := s.ask(ctx, tenant, wire.Request{
+	got, err := s.ask(ctx, tenant, wire.Request{
 		Op:  opFragment,
 		URL: where + "?$filter=" + strings.ReplaceAll(url.QueryEscape(filter), "+", "%20"),
 	})
-	if notFound(err) {
+	if answered(err, http.StatusNotFound) {
 		return nil, noFragment(*asError(err), label, tenant, "")
 	}
 	if err != nil {
 		return nil, err
 	}
-	list, err := parseFragments(body)
+	list, err := parseFragments(got.body)
 	if err != nil {
 		return nil, &tokensource.Error{Op: opFragment, URL: where, StatusCode: http.StatusOK, Kind: tokensource.Passing, Err: err}
 	}

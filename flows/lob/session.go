@@ -48,38 +48,46 @@ func newSession(b Binding, landscape string, client *wire.Client, o *options) (*
 	}, nil
 }
 
+// A reply is what the Destination Service answered, and what an error about it must
+// not show.
+type reply struct {
+	body    []byte
+	secrets []string
+}
+
 // ask sends r, a GET, to the Destination Service on behalf of a tenant, or of the
 // provider if tenant is "". A service token that is refused is replaced once.
-func (s *session) ask(ctx context.Context, tenant string, r wire.Request) ([]byte, error) {
+func (s *session) ask(ctx context.Context, tenant string, r wire.Request) (reply, error) {
 	ctx = tokensource.WithTechnicalToken(tokensource.WithTenant(ctx, tenant))
 	grant, err := s.tokens.Grant(ctx)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	body, err := s.send(ctx, grant, r)
-	if !unauthorized(err) {
-		return body, err
+	got, err := s.send(ctx, grant, r)
+	if !answered(err, http.StatusUnauthorized) {
+		return got, err
 	}
 	s.tokens.Invalidate(grant)
 	fresh, failed := s.tokens.Grant(ctx)
 	switch {
 	case failed != nil:
-		return nil, failed
-	case fresh == grant: // it has been replaced a moment ago
-		return nil, err
+		return reply{}, failed
+	case fresh == grant: // it was a new one a moment ago
+		return reply{}, err
 	}
 	return s.send(ctx, fresh, r)
 }
 
 // send sends r with a service token.
-func (s *session) send(ctx context.Context, grant *tokensource.Grant, r wire.Request) ([]byte, error) {
+func (s *session) send(ctx context.Context, grant *tokensource.Grant, r wire.Request) (reply, error) {
 	r.Method = http.MethodGet
 	if r.Header = r.Header.Clone(); r.Header == nil {
 		r.Header = make(http.Header, 1)
 	}
 	r.Header["Authorization"] = grant.Authorization()
-	r.Secrets = append(r.Secrets[:len(r.Secrets):len(r.Secrets)], grant.Token().AccessToken)
-	return s.client.Do(ctx, r)
+	r.Secrets = []string{grant.Token().AccessToken, s.binding.ClientSecret, r.Header.Get("X-User-Token")}
+	body, err := s.client.Do(ctx, r)
+	return reply{body, r.Secrets}, err
 }
 
 // forget drops what is remembered of a tenant.
