@@ -135,9 +135,9 @@ func TestForgetDuringALookup(t *testing.T) {
 		time.Sleep(time.Second / 2)
 		flow.Forget("acme")
 		group.Wait()
-		f.trace()
+		expectTrace(t, f, "auth fragments auth destination")
 		f.mustFetch(t, "acme", "")
-		expectTrace(t, f, "auth fragments destination")
+		expectTrace(t, f, "fragments destination")
 	})
 }
 
