@@ -25,40 +25,33 @@ type Endpoint struct {
 
 // MCPServers returns the dependencies as MCP servers, in their order: at
 // {gateway}/v1/mcp/{ORD id}/{global tenant id}, where a /v1/mcp that the gateway's
-// URL already has is not repeated.
+// URL already has is not repeated. They are those of the credentials in force.
 func (f *Flow) MCPServers(ctx context.Context) ([]Endpoint, error) {
-	return f.endpoints(ctx, func(gateway *url.URL) *url.URL {
-		if strings.Contains(gateway.EscapedPath()+"/", mcpPath+"/") {
-			return gateway
-		}
-		return gateway.JoinPath(mcpPath)
-	}, "")
+	return f.endpoints(ctx, mcpPath, "")
 }
 
 // Agents returns the dependencies as A2A agents, in their order: at
-// {gateway}/v1/a2a/{ORD id}/{global tenant id}, where a /v1/mcp at the end of the
-// gateway's URL gives way.
+// {gateway}/v1/a2a/{ORD id}/{global tenant id}.
 func (f *Flow) Agents(ctx context.Context) ([]Endpoint, error) {
-	return f.endpoints(ctx, func(gateway *url.URL) *url.URL {
-		base := *gateway
-		base.Path, base.RawPath = strings.TrimSuffix(base.Path, mcpPath), strings.TrimSuffix(base.RawPath, mcpPath)
-		return base.JoinPath(a2aPath)
-	}, cardPath)
+	return f.endpoints(ctx, a2aPath, cardPath)
 }
 
-// endpoints returns the dependencies below the URL that base makes of the
-// gateway's.
-func (f *Flow) endpoints(ctx context.Context, base func(*url.URL) *url.URL, card string) ([]Endpoint, error) {
+// endpoints returns the dependencies below path at the gateway; the card, if there
+// is one, is at the given path below each.
+func (f *Flow) endpoints(ctx context.Context, path, card string) ([]Endpoint, error) {
 	current := f.current.Load()
 	dependencies, err := f.dependencies(ctx, current.creds)
 	if err != nil {
 		return nil, err
 	}
-	prefix := base(current.identity.GatewayURL).String()
+	base := current.identity.GatewayURL.String()
+	if path != mcpPath || !strings.Contains(current.identity.GatewayURL.EscapedPath()+"/", mcpPath+"/") {
+		base += path
+	}
 	endpoints := make([]Endpoint, len(dependencies))
 	for i, d := range dependencies {
 		e := Endpoint{Name: d.ORDID, ORDID: d.ORDID, TenantID: d.GlobalTenantID}
-		e.URL = prefix + "/" + url.PathEscape(d.ORDID) + "/" + url.PathEscape(d.GlobalTenantID)
+		e.URL = base + "/" + url.PathEscape(d.ORDID) + "/" + url.PathEscape(d.GlobalTenantID)
 		if card != "" {
 			e.CardURL = e.URL + card
 		}
