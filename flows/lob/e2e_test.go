@@ -19,9 +19,15 @@ type world struct {
 	src  *tokensource.Source
 }
 
-// start brings up a double and a flow that has the double's binding in files or, if
-// root is "", in the environment.
-func start(t *testing.T, root string, server agwtest.Options, opts tokensource.Options) *world {
+// start is startWith without options.
+func start(t *testing.T, root string) *world {
+	t.Helper()
+	return startWith(t, root, agwtest.Options{}, lob.Options{}, tokensource.Options{})
+}
+
+// startWith brings up a double and a flow that has the double's binding in files or,
+// if root is "", in the environment.
+func startWith(t *testing.T, root string, server agwtest.Options, flowOpts lob.Options, opts tokensource.Options) *world {
 	t.Helper()
 	srv, err := agwtest.Start(server)
 	if err != nil {
@@ -39,7 +45,8 @@ func start(t *testing.T, root string, server agwtest.Options, opts tokensource.O
 	if err != nil {
 		t.Fatal(err)
 	}
-	flow, err := lob.NewFlow(creds, &lob.Options{Base: srv.Transport(), Settings: opts.Settings, OnEvent: opts.OnEvent})
+	flowOpts.Base = srv.Transport()
+	flow, err := lob.NewFlow(creds, &flowOpts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +110,7 @@ func (w *world) call(t *testing.T, client *http.Client, g *tokensource.Grant) (a
 
 func TestRequestCounts(t *testing.T) {
 	t.Parallel()
-	w := start(t, "", agwtest.Options{}, tokensource.Options{})
+	w := start(t, "")
 	system, alice := w.asUser("acme", ""), w.asUser("acme", "alice")
 
 	w.grant(t, system)
@@ -127,7 +134,7 @@ func TestRequestCounts(t *testing.T) {
 
 func TestRequestCountOfClientID(t *testing.T) {
 	t.Parallel()
-	w := start(t, "", agwtest.Options{}, tokensource.Options{})
+	w := start(t, "")
 	for range 3 {
 		id, err := w.flow.ClientID(t.Context())
 		if err != nil || id != w.ClientID() {
@@ -150,7 +157,7 @@ func TestRequestCountsOfManyAtOnce(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.what, func(t *testing.T) {
 			t.Parallel()
-			w := start(t, "", agwtest.Options{}, tokensource.Options{})
+			w := start(t, "")
 			var group sync.WaitGroup
 			for i := range 20 {
 				ctx := w.asUser("acme", tt.user(i))

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/agwgo/agw/flows/lob"
 	"github.com/agwgo/agw/tokensource"
@@ -335,11 +336,13 @@ func TestUnknownTenant(t *testing.T) {
 func TestServiceTokenMakesNoSense(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{`[]`, `{"access_token":7}`, `{"access_token":""}`, `{}`} {
-		f := newFake()
-		f.auth = func(int, sent) answer { return answer{200, body} }
-		_, err := f.start(t, lob.Options{}).Fetch(t.Context(), tokensource.Subject{Tenant: "acme"})
-		expectError(t, err)
-		typed(t, err)
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake()
+			f.auth = func(int, sent) answer { return answer{200, body} }
+			_, err := f.start(t, lob.Options{}).Fetch(t.Context(), tokensource.Subject{Tenant: "acme"})
+			expectError(t, err, "access_token")
+			typed(t, err)
+		})
 	}
 }
 
