@@ -34,13 +34,17 @@ func newMCPServer(name string) *mcp.Server {
 }
 
 // handler serves s by streamable HTTP, with sessions and streams that can be
-// resumed. Each call is checked for its caller, and a session belongs to the caller
-// who began it.
+// resumed.
 func handler(s *mcp.Server) http.Handler {
-	h := mcp.NewStreamableHTTPHandler(
+	return identified(mcp.NewStreamableHTTPHandler(
 		func(*http.Request) *mcp.Server { return s },
 		&mcp.StreamableHTTPOptions{EventStore: mcp.NewMemoryEventStore(nil)},
-	)
+	))
+}
+
+// identified tells h of each call's caller, so that a session belongs to the caller
+// who began it.
+func identified(h http.Handler) http.Handler {
 	return auth.RequireBearerToken(verify, &auth.RequireBearerTokenOptions{AllowMissingExpiration: true})(h)
 }
 
