@@ -206,7 +206,8 @@ func TestWireOfCancel(t *testing.T) {
 		})
 		client, _ := gatewayClient(t, s, "", "secret")
 		req, cancel := newRequest(t, "GET", "/x", nil), make(chan struct{})
-		req.Cancel = cancel //nolint:staticcheck // that is the point
+		//lint:ignore SA1019 it still has to be passed on
+		req.Cancel = cancel
 		go func() { <-arrived; close(cancel) }()
 		if resp, err := client.Do(req); err == nil {
 			_ = resp.Body.Close()
