@@ -7,6 +7,7 @@ replace github.com/agwgo/agw => ../..
 require (
 	github.com/a2aproject/a2a-go v0.3.3
 	github.com/agwgo/agw v0.0.0-00010101000000-000000000000
+	go.uber.org/goleak v1.3.0
 )
 
 require (
