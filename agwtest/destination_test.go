@@ -156,6 +156,26 @@ func TestServiceTokenRequestIsChecked(t *testing.T) {
 	}
 }
 
+func TestTenantIsReadOffTenantHostsOnly(t *testing.T) {
+	t.Parallel()
+	srv := start(t, agwtest.Options{})
+	c := client(t, srv)
+	_, port, _ := strings.Cut(authURL(srv, "t1"), ".invalid")
+	for host, want := range map[string]int{
+		"T1.Authentication.agwtest.invalid": 200,
+		"t1.agwtest.invalid":                404,
+		"127.0.0.1":                         404,
+		"localhost":                         404,
+	} {
+		if r := post(t, c, "https://"+host+port, serviceForm(srv)); r.StatusCode != want {
+			t.Errorf("%s: %s", host, r.Status)
+		}
+	}
+	if tenant := payload(t, serviceToken(t, srv, c, "T1"))["zid"]; tenant != "T1" {
+		t.Errorf("the case of the tenant is lost: %v", tenant)
+	}
+}
+
 func TestDestinationRequestIsChecked(t *testing.T) {
 	t.Parallel()
 	srv := start(t, agwtest.Options{})

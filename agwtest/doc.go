@@ -41,6 +41,22 @@
 //	err = srv.WriteBinding(dir)                // what a pod sees mounted
 //	user := srv.UserToken(agwtest.User{Name: "alice"})
 //
+// In a flow of many tenants, give [User] the tenant that the call is for: the
+// Destination Service refuses the JWT of another one.
+//
+// # Paths of the gateway
+//
+// Every authorized request is answered with an [Echo], but for handlers that
+// were mounted ([Server.Handle]) and, below [Server.GatewayURL],
+//
+//	/sse?events=3&interval=10ms&hold=true   server-sent events, see Event
+//	/trailers                               an echo with a trailer
+//	/upgrade                                101, then an echo of bytes
+//	/status/{code}                          that status, no body
+//	/redirect?to=URL&status=307             a redirect
+//
+// # Trust
+//
 // Clients trust the double through [Server.RootCAs], or take
 // [Server.Transport], which also reaches its tenant host names.
 //

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -244,5 +246,29 @@ func TestLeakOfHeaders(t *testing.T) {
 	r := call(t, c, destinationURL(srv), "the-bearer", "X-user-token", "the-user")
 	if r.StatusCode != 400 || !strings.Contains(r.text, "Bearer the-bearer") || !strings.Contains(r.text, "the-user") {
 		t.Errorf("got %s %s", r.Status, r.text)
+	}
+}
+
+func TestCloseWaitsForHandlers(t *testing.T) {
+	t.Parallel()
+	srv, c, alice := withToken(t, agwtest.Options{})
+	var ended atomic.Bool
+	srv.Handle("/long", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		for range 1000 {
+			runtime.Gosched()
+		}
+		ended.Store(true)
+	}))
+	resp, err := c.Do(request(t, "GET", srv.GatewayURL()+"/long", "", "Authorization", "Bearer "+alice))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	srv.Close()
+	if !ended.Load() {
+		t.Error("Close returned before the handler")
 	}
 }

@@ -10,13 +10,8 @@ import (
 	"time"
 )
 
-// builtin picks one of the gateway's own paths:
-//
-//	/sse?events=3&interval=10ms&hold=true   server-sent events
-//	/trailers                               an echo that ends in a trailer
-//	/upgrade                                101, then an echo of bytes
-//	/status/{code}                          that status
-//	/redirect?to=URL&status=307             a redirect
+// builtin picks one of the gateway's own paths, which the package
+// documentation lists.
 func (s *Server) builtin(path string) http.Handler {
 	code, isStatus := strings.CutPrefix(path, "/status/")
 	switch {

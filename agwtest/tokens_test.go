@@ -2,6 +2,7 @@ package agwtest_test
 
 import (
 	"crypto/tls"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -139,6 +140,10 @@ func TestTokenRequestIsChecked(t *testing.T) {
 			}
 		})
 	}
+	r := post(t, c, srv.TokenURLNoClientCert(), systemForm(srv), "Content-Type", "text/plain")
+	if !strings.Contains(r.field("error_description"), "Content-Type") {
+		t.Errorf("content type: %s", r.text)
+	}
 	if r := do(t, c, request(t, "GET", srv.TokenURLNoClientCert(), "")); r.StatusCode != 405 {
 		t.Errorf("GET: %s", r.Status)
 	}
@@ -147,5 +152,30 @@ func TestTokenRequestIsChecked(t *testing.T) {
 	}
 	if r := post(t, c, srv.TokenURLNoClientCert()+"/x", systemForm(srv)); r.StatusCode != 404 {
 		t.Errorf("path: %s", r.Status)
+	}
+}
+
+// TestRefusedClientCanWrite writes on a connection whose handshake was refused:
+// were it closed, the second write would fail and might hide the reason.
+func TestRefusedClientCanWrite(t *testing.T) {
+	t.Parallel()
+	srv := start(t, agwtest.Options{})
+	address := strings.TrimSuffix(strings.TrimPrefix(srv.TokenURL(), "https://"), "/oauth2/token")
+	raw, err := srv.Transport().DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	conn := tls.Client(raw, &tls.Config{RootCAs: srv.RootCAs(), ServerName: "localhost"})
+	if _, err := conn.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "certificate required") {
+		t.Fatalf("got %v", err)
+	}
+	if _, err := io.ReadAll(raw); err != nil { // the server has closed its side
+		t.Fatal(err)
+	}
+	for range 100 {
+		if _, err := raw.Write([]byte("still here")); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
