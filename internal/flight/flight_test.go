@@ -247,6 +247,22 @@ func TestContextOfRun(t *testing.T) {
 	})
 }
 
+// What Run left behind with its context ends with it.
+func TestContextEndsWithRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var g group
+		var left context.Context
+		run := func(ctx context.Context, _ *call) (int, error) { left = ctx; return 1, ctx.Err() }
+		c, _ := g.Start("key", task{Timeout: timeout, Run: run})
+		wants(t, c, 1)
+		synctest.Wait()
+		if left.Err() != context.Canceled {
+			t.Errorf("the context has %v after Run returned", left.Err())
+		}
+	})
+}
+
 func TestRunThatNeverReturns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
