@@ -149,3 +149,27 @@ func TestResponsesDoNotLeadToTheToken(t *testing.T) {
 		t.Errorf("the response has the token: %s", text)
 	}
 }
+
+// A Location is relative to where the request went, which the caller does not know.
+func TestRelativeLocationIsCompleted(t *testing.T) {
+	t.Parallel()
+	for location, want := range map[string]string{
+		"":                          "",
+		"/base/y?q":                 "https://gw.example/base/y?q",
+		"y":                         "https://gw.example/base/v1/y",
+		"../y":                      "https://gw.example/base/y",
+		"//evil.example/y":          "https://evil.example/y",
+		"https://gw.example/a/../y": "https://gw.example/a/../y",
+		"sap.s4:order":              "sap.s4:order",
+		"%zz":                       "%zz",
+	} {
+		b := newBase(result{status: 201, header: http.Header{"Location": {location}}})
+		resp, err := transport.New(newSource(mustGrant(t, "secret", gateway)), &transport.Options{Base: b}).RoundTrip(newRequest(t, "POST", "/v1/x", nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := resp.Header.Get("Location"); got != want {
+			t.Errorf("%q became %q, want %q", location, got, want)
+		}
+	}
+}
