@@ -3,7 +3,6 @@ package lob_test
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"sync"
 	"testing"
 
@@ -83,29 +82,6 @@ func (w *world) grant(t *testing.T, ctx context.Context) *tokensource.Grant {
 		t.Fatal(err)
 	}
 	return g
-}
-
-// call shows a grant to its gateway and returns whom the gateway believes it sees.
-func (w *world) call(t *testing.T, client *http.Client, g *tokensource.Grant) (agwtest.Caller, int) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.GatewayURL().String(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header["Authorization"] = g.Authorization()
-	resp, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return agwtest.Caller{}, resp.StatusCode
-	}
-	echo, err := agwtest.DecodeEcho(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return echo.Caller, resp.StatusCode
 }
 
 func TestRequestCounts(t *testing.T) {

@@ -196,11 +196,15 @@ func (f *Flow) Reload(context.Context, bool) error {
 	}
 	f.reloading.Lock()
 	defer f.reloading.Unlock()
-	b, failed := files(f.files).read()
-	if failed != nil {
-		return fmt.Errorf("agw: binding: %w", failed)
+	src, current := files(f.files), f.session.Load().binding
+	if b, failed := src.readOnce(); failed == nil && b == *current {
+		return nil
 	}
-	if b == *f.session.Load().binding {
+	b, failed := src.read()
+	switch {
+	case failed != nil:
+		return fmt.Errorf("agw: binding: %w", failed)
+	case b == *current:
 		return nil
 	}
 	s, err := newSession(b, f.landscape, f.client, f.options)

@@ -3,7 +3,6 @@ package lob
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -113,6 +112,9 @@ func (f *serviceFlow) Fetch(ctx context.Context, s tokensource.Subject) (*tokens
 		return nil, err
 	}
 	answer, err := cache.ParseTokenResponse(body)
+	if err == nil && answer.AccessToken == "" {
+		err = errors.New("access_token is missing or empty")
+	}
 	if err != nil {
 		return nil, &tokensource.Error{Op: opServiceToken, URL: endpoint, Kind: tokensource.Passing, Err: err}
 	}
@@ -146,8 +148,6 @@ func endpoint(b *Binding, key, raw string, allowPlainHTTP bool) (*url.URL, error
 		return nil, b.wrong(key, err)
 	case u.RawQuery != "" || u.ForceQuery:
 		return nil, b.wrong(key, errors.New("the URL has a query"))
-	case u.Opaque != "":
-		return nil, b.wrong(key, fmt.Errorf("the URL has no %q after its scheme", "//"))
 	}
 	return u, nil
 }
