@@ -243,6 +243,7 @@ func TestFlowMisbehaves(t *testing.T) {
 				if text := errs[99].Error(); !strings.Contains(text, tt.want) || strings.Contains(text[1:], "agw: ") {
 					t.Errorf("error is %q, want it to contain %q and the prefix once", text, tt.want)
 				}
+				synctest.Wait()
 				tellsNothing(t, secret, errs[99], e, e.Err, log.String(), h.events.all)
 
 				h.does(lives(time.Hour))

@@ -82,4 +82,9 @@ func (f *FixedSource) Gateway(context.Context) (*url.URL, bool) { return f.gatew
 // by then, a refused request is tried again with that one.
 func (f *FixedSource) Invalidate(*Grant) bool { return false }
 
+// Format prints the gateway, whatever the verb.
+func (f *FixedSource) Format(s fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(s, "fixed{gateway:%s}", f.gateway)
+}
+
 var _ GrantSource = (*FixedSource)(nil)

@@ -24,7 +24,6 @@ type fake struct {
 
 	mu    sync.Mutex
 	fetch fetch
-	times []time.Time // of the fetches
 }
 
 type fetch func(context.Context, tokensource.Subject) (*tokensource.Response, error)
@@ -50,14 +49,13 @@ func (f *fake) Tenant(_ context.Context, requested string) (string, error) {
 }
 
 func (f *fake) Fetch(ctx context.Context, s tokensource.Subject) (*tokensource.Response, error) {
-	f.fetches.Add(1)
+	n, client := f.fetches.Add(1), f.Identity().ClientID
 	f.mu.Lock()
 	do := f.fetch
-	f.times = append(f.times, time.Now())
 	f.mu.Unlock()
 	resp, err := do(ctx, s)
 	if err == nil && resp != nil && resp.AccessToken == "" {
-		resp.AccessToken = tokenFor(s, f.identity.Load().ClientID, f.fetches.Load())
+		resp.AccessToken = tokenFor(s, client, n)
 	}
 	return resp, err
 }
@@ -76,24 +74,6 @@ func (f *fake) rotate(clientID string) {
 	f.identity.Store(&id)
 }
 
-// intervals returns the whole seconds between the fetches.
-func (f *fake) intervals() (d []int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for i := 1; i < len(f.times); i++ {
-		d = append(d, int(f.times[i].Sub(f.times[i-1])/time.Second))
-	}
-	return d
-}
-
-// reloading is a fake that is a Reloader, too.
-type reloading struct {
-	*fake
-	reload func(ctx context.Context, refused bool) error
-}
-
-func (r reloading) Reload(ctx context.Context, refused bool) error { return r.reload(ctx, refused) }
-
 func tokenFor(s tokensource.Subject, client string, n int64) string {
 	return fmt.Sprintf("%s/%s/%s/%d", s.Tenant, s.UserToken, client, n)
 }
@@ -107,7 +87,7 @@ func lives(d time.Duration) fetch {
 
 func response(life time.Duration) *tokensource.Response {
 	return &tokensource.Response{
-		TokenResponse: cache.TokenResponse{ExpiresIn: fmt.Appendf(nil, "%f", life.Seconds())},
+		TokenResponse: cache.TokenResponse{ExpiresIn: fmt.Appendf(nil, "%g", life.Seconds())},
 		GatewayURL:    gatewayURL,
 	}
 }
@@ -169,10 +149,16 @@ func newHarnessOver(t testing.TB, flow tokensource.Flow, f *fake, opts tokensour
 	return h
 }
 
-// inBubble runs test on a harness in a bubble of its own, and checks the books.
+// inBubble runs test on a harness in a bubble, in parallel with other tests.
 func inBubble(t *testing.T, test func(t *testing.T, h *harness)) {
 	t.Helper()
 	t.Parallel()
+	inBubbleNow(t, test)
+}
+
+// inBubbleNow runs test on a harness in a bubble, and checks the books.
+func inBubbleNow(t *testing.T, test func(t *testing.T, h *harness)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t, tokensource.Options{})
 		test(t, h)
@@ -318,4 +304,11 @@ func (r *events) balance(t testing.TB, s tokensource.Stats) {
 // user returns a context for a user.
 func user(ctx context.Context, name string) context.Context {
 	return tokensource.WithUserToken(ctx, name)
+}
+
+// subjects returns contexts for four different ones.
+func subjects(t *testing.T) []context.Context {
+	t.Helper()
+	acme := tokensource.WithTenant(t.Context(), "acme")
+	return []context.Context{t.Context(), acme, user(t.Context(), "alice"), user(acme, "alice")}
 }

@@ -2,6 +2,7 @@ package tokensource
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 
 	"golang.org/x/oauth2"
@@ -76,6 +77,11 @@ func (s *Source) Gateway(ctx context.Context) (gateway *url.URL, known bool) {
 // Forget drops all that is known of subject, for a user who logs out. A fetch that
 // is under way goes on for those who wait for it, but leaves nothing behind.
 func (s *Source) Forget(subject Subject) { s.forget(requestFor(subject)) }
+
+// Format prints the flow and the default subject, whatever the verb.
+func (s Source) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "source{flow:%s default:%s}", s.observer.flow, Subject{s.fallback.tenant, s.fallback.user})
+}
 
 var (
 	_ ContextTokenSource = (*Source)(nil)
