@@ -27,13 +27,13 @@ var jwtLike = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{5,}(\.[A-Za-z0-9_-]*)*`)
 // runs of gramSize bytes that they consist of, and so recognizes parts of them too.
 type redactor struct {
 	grams map[string]struct{}
-	short []string // secrets of fewer bytes than a gram
+	short map[string]struct{} // secrets of fewer bytes than a gram
 }
 
 // newRedactor returns a redactor of secrets, in each form in which a server may
 // echo them.
 func newRedactor(secrets []string) *redactor {
-	r := &redactor{grams: make(map[string]struct{})}
+	r := &redactor{grams: make(map[string]struct{}), short: make(map[string]struct{})}
 	for _, s := range secrets {
 		for _, form := range forms(s) {
 			r.add(form)
@@ -61,7 +61,7 @@ func lowerHex(s string) string { return percent.ReplaceAllStringFunc(s, strings.
 func (r *redactor) add(form string) {
 	if len(form) < gramSize {
 		if len(form) >= minSecret {
-			r.short = append(r.short, form)
+			r.short[form] = struct{}{}
 		}
 		return
 	}
@@ -76,8 +76,8 @@ func (r *redactor) clean(text string) string {
 	if len(text) > maxLook {
 		text = text[:maxLook]
 	}
+	text = jwtLike.ReplaceAllString(text, redacted) // first, while it still begins with eyJ
 	text = r.redact(text)
-	text = jwtLike.ReplaceAllString(text, redacted)
 	text = strings.Map(func(c rune) rune {
 		if unicode.IsPrint(c) {
 			return c
@@ -92,7 +92,7 @@ func (r *redactor) clean(text string) string {
 
 // redact replaces whatever text has in common with a secret.
 func (r *redactor) redact(text string) string {
-	for _, s := range r.short {
+	for s := range r.short {
 		text = strings.ReplaceAll(text, s, redacted)
 	}
 	var b strings.Builder
