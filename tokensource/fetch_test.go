@@ -244,7 +244,7 @@ func TestFlowMisbehaves(t *testing.T) {
 					t.Errorf("error is %q, want it to contain %q and the prefix once", text, tt.want)
 				}
 				synctest.Wait()
-				tellsNothing(t, secret, errs[99], e, e.Err, log.String(), h.events.all)
+				tellsNothing(t, secret, errs[99], e, e.Err, log.String(), h.events.list())
 
 				h.does(lives(time.Hour))
 				time.Sleep(time.Until(e.NextAttempt))

@@ -57,7 +57,7 @@ func TestFingerprintTellsSubjectsApart(t *testing.T) {
 		if len(seen) != 4 {
 			t.Errorf("%d fingerprints of 4 subjects", len(seen))
 		}
-		for _, ev := range h.events.all {
+		for _, ev := range h.events.list() {
 			if !seen[ev.Subject] || ev.Flow != "fake" {
 				t.Errorf("event %+v is of no subject", ev)
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -223,9 +224,11 @@ func (h *harness) fetched(n int64) {
 	}
 }
 
-// balance checks that counters and events add up. It is called in a bubble.
+// balance waits for what is under way in the bubble, and checks that counters and
+// events add up.
 func (h *harness) balance() {
 	h.t.Helper()
+	time.Sleep(time.Hour)
 	synctest.Wait()
 	s := h.Stats()
 	if calls := h.calls.Load(); s.Hits+s.Misses != calls {
@@ -249,11 +252,16 @@ func (r *events) add(ev tokensource.Event) {
 	r.all = append(r.all, ev)
 }
 
-// of returns the events of a kind.
-func (r *events) of(kind tokensource.EventKind) (evs []tokensource.Event) {
+// list returns all events.
+func (r *events) list() []tokensource.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, ev := range r.all {
+	return slices.Clone(r.all)
+}
+
+// of returns the events of a kind.
+func (r *events) of(kind tokensource.EventKind) (evs []tokensource.Event) {
+	for _, ev := range r.list() {
 		if ev.Kind == kind {
 			evs = append(evs, ev)
 		}

@@ -66,7 +66,7 @@ func TestTypesTellNothing(t *testing.T) {
 		tellsNothing(t, secret,
 			g, *g, struct{ G *tokensource.Grant }{g}, []*tokensource.Grant{g}, map[string]any{"g": *g},
 			subject, &subject, struct{ S tokensource.Subject }{subject}, map[tokensource.Subject]int{subject: 1},
-			resp, *resp, h.Source, *h.Source, h.For(subject), f, ctx, h.Stats(), h.events.all)
+			resp, *resp, h.Source, *h.Source, h.For(subject), f, ctx, h.Stats(), h.events.list())
 		for _, text := range printed(subject) {
 			if !strings.Contains(text, "acme") || !strings.Contains(text, "user") {
 				t.Errorf("a subject prints as %s", text)
