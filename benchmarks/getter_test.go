@@ -40,6 +40,7 @@ func BenchmarkGetter(b *testing.B) {
 		b.Run(g.name, func(b *testing.B) {
 			get := g.start(b)()
 			b.ReportAllocs()
+			defer processorTime(b)()
 			for b.Loop() {
 				if _, err := get(); err != nil {
 					b.Fatal(err)
@@ -57,6 +58,7 @@ func BenchmarkGetterParallel(b *testing.B) {
 			newGet := g.start(b)
 			b.ReportAllocs()
 			b.ResetTimer()
+			defer processorTime(b)()
 			b.RunParallel(func(pb *testing.PB) {
 				for get := newGet(); pb.Next(); {
 					if _, err := get(); err != nil {

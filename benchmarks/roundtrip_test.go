@@ -16,6 +16,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 			work := c.start(b, base)()
 			must(b, base, work) // and fill what is filled by the first one
 			b.ReportAllocs()
+			defer processorTime(b)()
 			for b.Loop() {
 				must(b, base, work)
 			}
@@ -50,6 +51,7 @@ func parallel(b *testing.B, c contestant, goroutines int) {
 	b.SetParallelism(max(1, goroutines/runtime.GOMAXPROCS(0)))
 	b.ReportAllocs()
 	b.ResetTimer()
+	defer processorTime(b)()
 	b.RunParallel(func(pb *testing.PB) {
 		work := newWorker()
 		for pb.Next() {

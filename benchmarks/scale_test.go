@@ -29,6 +29,7 @@ func BenchmarkUsers(b *testing.B) {
 func grants(b *testing.B, src *tokensource.Source, all []context.Context) {
 	who := newTurns(all)()
 	b.ReportAllocs()
+	defer processorTime(b)()
 	for b.Loop() {
 		who.advance()
 		if _, err := src.Grant(who); err != nil {
@@ -61,6 +62,7 @@ func firstTokens(b *testing.B, users int, evicting bool) {
 	fill(b, src, all)
 	services.requests.Store(0)
 	b.ReportAllocs()
+	defer processorTime(b)()
 	i := 0
 	for b.Loop() {
 		if !evicting {
@@ -109,6 +111,7 @@ func BenchmarkTenants(b *testing.B) {
 	})
 	b.Run("first", func(b *testing.B) {
 		b.ReportAllocs()
+		defer processorTime(b)()
 		requests, all, obtained := int64(0), tenantContexts(tenants), 0
 		services, src := (*services)(nil), (*tokensource.Source)(nil)
 		for b.Loop() {
@@ -130,6 +133,7 @@ func BenchmarkTenants(b *testing.B) {
 		fill(b, src, all)
 		services.requests.Store(0)
 		b.ReportAllocs()
+		defer processorTime(b)()
 		for i := 0; b.Loop(); i++ {
 			subject, _ := tokensource.SubjectFromContext(all[i%tenants])
 			src.Forget(subject)
@@ -171,6 +175,7 @@ func stampede(b *testing.B, start func(*services) func() error) {
 	const goroutines = 1000
 	requests := int64(0)
 	b.ReportAllocs()
+	defer processorTime(b)()
 	for b.Loop() {
 		services := newServices()
 		token := start(services)

@@ -58,6 +58,7 @@ func (w *world) measure(b *testing.B, work func()) {
 	work()
 	before, requests := w.Tokens.Meter(), w.Counts().Token
 	b.ReportAllocs()
+	defer processorTime(b)()
 	for b.Loop() {
 		work()
 	}

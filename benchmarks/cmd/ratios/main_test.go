@@ -58,6 +58,22 @@ func TestTables(t *testing.T) {
 	}
 }
 
+// The ratios are those of the unit that is asked for.
+func TestUnit(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	if err := run([]string{"-unit", "B/op"}, strings.NewReader(sample), &out); err != nil {
+		t.Fatal(err)
+	}
+	const row = "| agw/users=20 | 1 | 350 | 720 | 0.76 | 0.29 | 3 | 3 |"
+	if !strings.Contains(out.String(), row) {
+		t.Errorf("got\n%s\nwithout\n%s", out.String(), row)
+	}
+	if err := run([]string{"-units"}, nil, io.Discard); err == nil || !strings.Contains(err.Error(), "-units") {
+		t.Errorf("an unknown flag: %v", err)
+	}
+}
+
 // Several files count as one.
 func TestFiles(t *testing.T) {
 	t.Parallel()

@@ -122,8 +122,7 @@ func (r *row) median(unit string) (float64, bool) {
 	return (values[(n-1)/2] + values[n/2]) / 2, true
 }
 
-// units returns the units of some rows: those of package testing first, the others
-// by name.
+// units returns the units of some rows: the usual ones first, the others by name.
 func units(rows []*row) []string {
 	var all []string
 	for _, row := range rows {
@@ -133,7 +132,7 @@ func units(rows []*row) []string {
 			}
 		}
 	}
-	usual := []string{"ns/op", "MB/s", "B/op", "allocs/op"}
+	usual := []string{"ns/op", "cpu-ns/op", "MB/s", "B/op", "allocs/op"}
 	rank := func(unit string) int {
 		if i := slices.Index(usual, unit); i >= 0 {
 			return i

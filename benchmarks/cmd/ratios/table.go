@@ -6,23 +6,21 @@ import (
 	"strings"
 )
 
-const (
-	speed = "ns/op"
-	none  = "–"
-)
+// none stands for a value that is not known.
+const none = "–"
 
 // yardsticks are the sub-benchmarks that the others are compared with, where a
 // benchmark has them.
 var yardsticks = [...]string{"floor", "oauth2"}
 
-// markdown returns a table for each benchmark.
-func (r *results) markdown() string {
+// markdown returns a table for each benchmark, with ratios in the given unit.
+func (r *results) markdown(unit string) string {
 	var b strings.Builder
 	if len(r.about) > 0 {
 		fmt.Fprintf(&b, "%s\n", strings.Join(r.about, ", "))
 	}
 	for _, name := range r.benchmarks() {
-		r.table(&b, name)
+		r.table(&b, name, unit)
 	}
 	return b.String()
 }
@@ -41,7 +39,7 @@ func (r *results) benchmarks() []string {
 }
 
 // table writes the table of one benchmark.
-func (r *results) table(b *strings.Builder, benchmark string) {
+func (r *results) table(b *strings.Builder, benchmark, compared string) {
 	rows := r.of(benchmark)
 	columns, against := units(rows), r.yardsticks(benchmark)
 
@@ -49,7 +47,7 @@ func (r *results) table(b *strings.Builder, benchmark string) {
 	head := []string{"", "procs"}
 	for _, unit := range columns {
 		head = append(head, unit)
-		if unit == speed {
+		if unit == compared {
 			for _, yardstick := range against {
 				head = append(head, "× "+yardstick)
 			}
@@ -61,8 +59,8 @@ func (r *results) table(b *strings.Builder, benchmark string) {
 		cells := []string{row.name(), strconv.Itoa(row.procs)}
 		for _, unit := range columns {
 			cells = append(cells, row.cell(unit))
-			if unit == speed {
-				cells = append(cells, r.ratios(row, against)...)
+			if unit == compared {
+				cells = append(cells, r.ratios(row, against, compared)...)
 			}
 		}
 		writeRow(b, append(cells, row.runs()))
@@ -94,13 +92,13 @@ func (r *results) yardsticks(benchmark string) []string {
 	return found
 }
 
-// ratios returns how many times longer row takes than each yardstick with as many
-// processors.
-func (r *results) ratios(row *row, against []string) []string {
+// ratios returns what row takes, as multiples of what each yardstick takes with as
+// many processors.
+func (r *results) ratios(row *row, against []string, unit string) []string {
 	var cells []string
 	for _, yardstick := range against {
-		own, ok := row.median(speed)
-		other, known := r.find(row.benchmark, yardstick, row.procs).median(speed)
+		own, ok := row.median(unit)
+		other, known := r.find(row.benchmark, yardstick, row.procs).median(unit)
 		if !ok || !known || other == 0 {
 			cells = append(cells, none)
 			continue
