@@ -117,8 +117,20 @@ func (g *Gateway) client(src *tokensource.Source) *http.Client {
 	return &http.Client{Transport: transport.New(src, &g.opts)}
 }
 
-// Source returns the source of the tokens, for other OAuth tooling, counters
-// (Stats), and to forget a user who logs out (Forget).
+// Forget drops the token of subject, for a user who logs out.
+func (g *Gateway) Forget(subject tokensource.Subject) { g.source.Forget(subject) }
+
+// Purge drops everything that is cached, down to the tokens for the services in
+// between and what they answered.
+func (g *Gateway) Purge() {
+	if p, ok := g.flow.(interface{ Purge() }); ok {
+		p.Purge()
+	}
+	g.source.Purge()
+}
+
+// Source returns the source of the tokens, for other OAuth tooling and for its
+// counters (Stats).
 func (g *Gateway) Source() *tokensource.Source { return g.source }
 
 // Flow returns the name of the flow that is in use.

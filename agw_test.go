@@ -316,3 +316,32 @@ func TestClientsShareConnectionsAndTokens(t *testing.T) {
 		t.Errorf("%d connections to the gateway", n)
 	}
 }
+
+func TestForgetAndPurge(t *testing.T) {
+	server := start(t, agwtest.Options{})
+	setenv(t, server.LoBEnv())
+	cfg := config(server)
+	cfg.Tenant = "acme"
+	gw := newGateway(t, cfg)
+	alice := tokensource.Subject{Tenant: "acme", UserToken: server.UserToken(agwtest.User{Name: "alice", Tenant: "acme"})}
+	client := gw.ClientFor(alice)
+	spent := func() int {
+		server.ResetCounts()
+		get(t.Context(), t, client, gw.URL("x"))
+		return server.Counts().Services()
+	}
+	if n := spent(); n != 3 {
+		t.Errorf("%d requests for the first call", n)
+	}
+	if n := spent(); n != 0 {
+		t.Errorf("%d requests for the next one", n)
+	}
+	gw.Forget(alice)
+	if n := spent(); n != 1 {
+		t.Errorf("%d requests after the user was forgotten", n)
+	}
+	gw.Purge()
+	if n := spent(); n != 3 {
+		t.Errorf("%d requests after everything was dropped", n)
+	}
+}
