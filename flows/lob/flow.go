@@ -196,15 +196,11 @@ func (f *Flow) Reload(context.Context, bool) error {
 	}
 	f.reloading.Lock()
 	defer f.reloading.Unlock()
-	src, current := files(f.files), f.session.Load().binding
-	if b, failed := src.readOnce(); failed == nil && b == *current {
-		return nil
-	}
-	b, failed := src.read()
+	b, failed := files(f.files).read()
 	switch {
 	case failed != nil:
 		return fmt.Errorf("agw: binding: %w", failed)
-	case b == *current:
+	case b == *f.session.Load().binding:
 		return nil
 	}
 	s, err := newSession(b, f.landscape, f.client, f.options)

@@ -1,10 +1,14 @@
 package lob_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/agwgo/agw/cache"
 	"github.com/agwgo/agw/flows/lob"
@@ -49,28 +53,42 @@ func TestEventsOfServiceTokens(t *testing.T) {
 
 func TestConcurrencyIsBounded(t *testing.T) {
 	t.Parallel()
-	var mu sync.Mutex
-	var now, most int
+	synctest.Test(t, func(t *testing.T) {
+		var now, most atomic.Int64
+		f := newFake()
+		f.destination = func(int, sent) answer {
+			most.Store(max(most.Load(), now.Add(1)))
+			defer now.Add(-1)
+			time.Sleep(time.Second)
+			return answer{200, destination(`"` + gatewayURL + `"`)}
+		}
+		f.start(t, lob.Options{MaxConcurrentRequests: 3})
+		var group sync.WaitGroup
+		for i := range 30 {
+			group.Go(func() {
+				if _, err := f.fetch("acme", fmt.Sprint("user", i)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		if most.Load() != 3 {
+			t.Errorf("%d requests at once", most.Load())
+		}
+	})
+}
+
+// The service token is the tenant's, whoever asks for it.
+func TestServiceTokenHasNoUser(t *testing.T) {
+	t.Parallel()
 	f := newFake()
-	f.destination = func(int, sent) answer {
-		mu.Lock()
-		now++
-		most = max(most, now)
-		mu.Unlock()
-		defer func() { mu.Lock(); now--; mu.Unlock() }()
-		return answer{200, destination(`"` + gatewayURL + `"`)}
+	flow := f.start(t, lob.Options{})
+	ctx := tokensource.WithTenant(t.Context(), "acme")
+	for _, ctx := range []context.Context{tokensource.WithUserToken(ctx, userJWT), ctx, tokensource.WithUserToken(ctx, "")} {
+		if _, err := flow.ClientID(ctx); err != nil {
+			t.Error(err)
+		}
+		_, _ = flow.MCPServers(ctx)
 	}
-	f.start(t, lob.Options{MaxConcurrentRequests: 2})
-	var group sync.WaitGroup
-	for i := range 30 {
-		group.Go(func() {
-			if _, err := f.fetch("acme", fmt.Sprint("user", i)); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	group.Wait()
-	if most > 2 {
-		t.Errorf("%d requests at once", most)
-	}
+	expectTrace(t, f, "auth destination auth fragments fragments fragments")
 }

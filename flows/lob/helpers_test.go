@@ -20,8 +20,8 @@ import (
 const (
 	secret      = "s3cr3t&of=the client"
 	serviceJWT  = "opaque-service-token-of-"
-	gatewayJWT  = "opaque-gateway-token"
-	userJWT     = "opaque-user-token-of-alice"
+	gatewayJWT  = "gateway-bearer-0123456789"
+	userJWT     = "JWT.of-the-user.alice"
 	authURL     = "https://provider.authentication.example.com"
 	destURL     = "https://destination.example.com/base"
 	fragmentURL = destURL + "/destination-configuration/v1/instanceDestinationFragments"

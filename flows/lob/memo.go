@@ -42,24 +42,22 @@ func newMemo(size int, timeout time.Duration, clock cache.Clock) *memo {
 // get returns the answer to the question key, which ask gets if need be. The
 // context of ask is not ctx, which only bounds the time that the caller waits.
 func (m *memo) get(ctx context.Context, key cache.Key, ask func(context.Context) (string, error)) (found, error) {
-	if a := m.lookup(key); a.isFresh(m.clock()) {
-		return found{a, true}, nil
-	}
 	call, _ := m.calls.Start(key, flight.Task[cache.Key, found]{
 		Timeout: m.timeout,
 		Run: func(ctx context.Context, _ *flight.Call[cache.Key, found]) (found, error) {
-			return m.renew(ctx, key, ask)
+			return m.lookup(ctx, key, ask)
 		},
 		Commit: m.commit,
 	})
 	return call.Wait(ctx)
 }
 
-// renew looks again, for another call may have ended between the caller's look and
-// this one, and then asks.
-func (m *memo) renew(ctx context.Context, key cache.Key, ask func(context.Context) (string, error)) (found, error) {
-	old := m.lookup(key)
-	if old.isFresh(m.clock()) {
+// lookup is called once at a time for a key, so that nobody asks for what has just
+// arrived.
+func (m *memo) lookup(ctx context.Context, key cache.Key, ask func(context.Context) (string, error)) (found, error) {
+	now := m.clock()
+	old, _ := m.answers.Get(key, now)
+	if old != nil && now.Before(old.fresh) {
 		return found{old, true}, nil
 	}
 	value, err := ask(ctx)
@@ -69,7 +67,7 @@ func (m *memo) renew(ctx context.Context, key cache.Key, ask func(context.Contex
 	case old != nil && passing(err):
 		return found{old, true}, nil
 	case old != nil:
-		m.answers.Delete(key, old)
+		m.drop(key, old)
 	}
 	return found{}, err
 }
@@ -81,13 +79,6 @@ func (m *memo) commit(key cache.Key, f found, err error) error {
 	}
 	return err
 }
-
-func (m *memo) lookup(key cache.Key) *answer {
-	a, _ := m.answers.Get(key, m.clock())
-	return a
-}
-
-func (a *answer) isFresh(now cache.Instant) bool { return a != nil && now.Before(a.fresh) }
 
 // drop forgets the answer a, but none that has replaced it.
 func (m *memo) drop(key cache.Key, a *answer) { m.answers.Delete(key, a) }
