@@ -141,6 +141,8 @@ func TestHitAllocatesNothing(t *testing.T) {
 		"TokenContext": func(ctx context.Context) error { _, err := src.TokenContext(ctx); return err },
 		"Token":        func(context.Context) error { _, err := src.Token(); return err },
 	}
+	acme := src.For(tokensource.Subject{Tenant: "acme"})
+	allocs["For"] = func(ctx context.Context) error { _, err := acme.Grant(ctx); return err }
 	for name, call := range allocs {
 		for i, ctx := range contexts {
 			n := testing.AllocsPerRun(100, func() {

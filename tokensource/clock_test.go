@@ -25,6 +25,13 @@ func (c *clock) now() cache.Instant {
 	return cache.At(c.mono, c.wall)
 }
 
+// read returns both readings.
+func (c *clock) read() (mono time.Duration, wall time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mono, c.wall
+}
+
 // run lets time pass.
 func (c *clock) run(d time.Duration) { c.move(d, d) }
 

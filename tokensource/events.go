@@ -120,7 +120,8 @@ func (o *observer) count(ev Event) {
 func (o *observer) log(ev Event) {
 	level := slog.LevelDebug
 	switch {
-	case ev.Err != nil, ev.Kind == EventServeStale, ev.Kind == EventReject:
+	case ev.Kind == EventServeStale: // by each call; the reason was logged once
+	case ev.Err != nil, ev.Kind == EventReject:
 		level = slog.LevelWarn
 	case ev.Kind == EventRotate:
 		level = slog.LevelInfo

@@ -310,3 +310,51 @@ func TestTinyFetchTimeout(t *testing.T) {
 		h.balance()
 	})
 }
+
+// Between a caller's look into the cache and its fetch, another fetch can end. It
+// is not repeated, whether it succeeded or failed.
+func TestLooksAgain(t *testing.T) {
+	for name, second := range map[string]fetch{"success": lives(time.Hour), "failure": fails(permanent)} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, h *harness) {
+				h.Invalidate(h.mustGrant(t.Context()))
+				rejected := h.mustGrant(t.Context())
+				h.Invalidate(rejected) // too early: it stays
+				time.Sleep(10 * time.Second)
+				h.does(second)
+				// The next caller drops it, and is overtaken while it tells so.
+				var overtook error
+				h.events.when(tokensource.EventReject, func() { _, overtook = h.Grant(context.Background()) })
+				if _, err := h.Grant(t.Context()); err != overtook {
+					t.Errorf("error is %v, want that of the other caller: %v", err, overtook)
+				}
+				h.fetched(3)
+				if s := h.Stats(); s.Fetches != 3 {
+					t.Errorf("%d fetches are counted, want 3", s.Fetches)
+				}
+			})
+		})
+	}
+}
+
+// On a machine so slow that the time of a fetch is over before it begins, it does
+// not begin.
+func TestFetchTooLateToBegin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		readings := 0
+		h := newHarness(t, tokensource.Options{Clock: func() cache.Instant {
+			if readings++; readings == 2 { // by the fetch
+				time.Sleep(2 * time.Minute)
+			}
+			return cache.Now()
+		}})
+		if e := h.mustFail(t.Context()); !errors.Is(e, context.DeadlineExceeded) {
+			t.Errorf("error is %v, want a timeout", e)
+		}
+		time.Sleep(2 * time.Minute)
+		h.fetched(0)
+		h.token(t.Context())
+		h.balance()
+	})
+}

@@ -38,7 +38,7 @@ func Fixed(ts oauth2.TokenSource, gatewayURL string) (*FixedSource, error) {
 // Grant returns the current token of the source beneath. A token that has expired,
 // or that is not of type Bearer, is an error, and so is a blank user token in ctx.
 func (f *FixedSource) Grant(ctx context.Context) (*Grant, error) {
-	if r, ok := ctx.Value(contextKey{}).(*request); ok && r.blank() {
+	if r := fromContext(ctx); r != nil && r.blank() {
 		return nil, ErrNoUserToken
 	}
 	t, err := f.token(ctx)

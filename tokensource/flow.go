@@ -13,8 +13,8 @@ import (
 type Flow interface {
 	// Identity names the credentials in force. It returns the same pointer as long
 	// as they are the same and another one as soon as they are not; from then on no
-	// token of the former ones is served. It is called for every call of the Source
-	// and must be as quick as an atomic load.
+	// token of the former ones is served. It is never nil. It is called for every call
+	// of the Source and must be as quick as an atomic load.
 	Identity() *Identity
 
 	// Tenant returns the tenant that a call belongs to: the one requested, or the

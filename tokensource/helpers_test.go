@@ -242,14 +242,27 @@ func (h *harness) balance() {
 
 // events records them.
 type events struct {
-	mu  sync.Mutex
-	all []tokensource.Event
+	mu   sync.Mutex
+	all  []tokensource.Event
+	hook map[tokensource.EventKind]func()
 }
 
 func (r *events) add(ev tokensource.Event) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.all = append(r.all, ev)
+	do := r.hook[ev.Kind]
+	delete(r.hook, ev.Kind)
+	r.mu.Unlock()
+	if do != nil {
+		do()
+	}
+}
+
+// when has do called at the next event of a kind, where it happens.
+func (r *events) when(kind tokensource.EventKind, do func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hook = map[tokensource.EventKind]func(){kind: do}
 }
 
 // list returns all events.

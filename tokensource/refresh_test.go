@@ -191,8 +191,12 @@ func TestPassingFailureWhileValid(t *testing.T) {
 		if want := []int{1, 2, 4, 8, 16, 30, 30, 30, 30}; !slices.Equal(gaps, want) {
 			t.Errorf("seconds between the attempts are %v, want %v", gaps, want)
 		}
-		if h.Stats().ServedStale == 0 {
+		s := h.Stats()
+		if s.ServedStale == 0 {
 			t.Error("nothing tells of a token served from its buffer")
+		}
+		if s.Misses > s.Fetches {
+			t.Errorf("%d callers waited for %d fetches", s.Misses, s.Fetches)
 		}
 		if e := h.mustFail(t.Context()); e.StatusCode != 503 {
 			t.Errorf("after the expiry, the error is %v", e)
@@ -323,10 +327,10 @@ func TestNoBufferNoWindow(t *testing.T) {
 		h := newHarness(t, tokensource.Options{Settings: cache.Settings{ExpiryBuffer: cache.NoExpiryBuffer}})
 		h.does(lives(4 * time.Nanosecond)) // too short for a window
 		h.token(t.Context())
-		time.Sleep(3)
+		time.Sleep(3 * time.Nanosecond)
 		h.token(t.Context())
 		h.fetched(1)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		h.token(t.Context())
 		h.fetched(2)
 		h.balance()

@@ -67,16 +67,16 @@ func TestRestsGrowAndEnd(t *testing.T) {
 			if again := h.mustFail(t.Context()); again != e {
 				t.Errorf("just before the next attempt, the error is %v", again)
 			}
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 		}
 		h.fetched(7)
-		h.does(lives(time.Minute))
+		h.does(lives(2 * time.Second))
 		h.token(t.Context())
 		h.fetched(8)
 
 		// A success starts the row anew, and so does a long time without a failure.
 		h.does(fails(permanent))
-		time.Sleep(time.Minute)
+		time.Sleep(2 * time.Second)
 		for range 2 {
 			if rest := time.Until(h.mustFail(t.Context()).NextAttempt); rest != time.Second {
 				t.Errorf("rests for %v, want 1 s", rest)
@@ -116,7 +116,7 @@ func TestRetryAfter(t *testing.T) {
 				h.does(lives(time.Hour))
 				time.Sleep(tt.rest - 1)
 				h.mustFail(t.Context())
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				h.token(t.Context())
 			})
 		})

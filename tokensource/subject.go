@@ -70,8 +70,8 @@ func WithTenant(ctx context.Context, tenant string) context.Context {
 // client's default and the flow's own tenant are not in it. A blank user token stays
 // one that is blank but not empty. ok is false if ctx asks for nothing.
 func SubjectFromContext(ctx context.Context) (s Subject, ok bool) {
-	r, ok := ctx.Value(contextKey{}).(*request)
-	if !ok {
+	r := fromContext(ctx)
+	if r == nil {
 		return Subject{}, false
 	}
 	if r.blank() {
@@ -82,7 +82,8 @@ func SubjectFromContext(ctx context.Context) (s Subject, ok bool) {
 
 type contextKey struct{}
 
-// request is whom a call asks to act for. Only memo changes once it is made.
+// request is whom a call asks to act for. Only its atomic fields, which save work
+// that the last call has done, change once it is made.
 type request struct {
 	tenant    string
 	user      string // trimmed
@@ -90,7 +91,8 @@ type request struct {
 	userSet   bool // a user was asked for; blank is an error then
 	technical bool // no user was asked for, explicitly
 
-	memo atomic.Pointer[memo]
+	memo      atomic.Pointer[memo]
+	completed atomic.Pointer[completion]
 }
 
 // blank reports whether a user was asked for, but none was named.
@@ -104,17 +106,32 @@ type memo struct {
 	key      cache.Key
 }
 
+// completion is how a request was last completed.
+type completion struct{ fallback, request *request }
+
 // with returns ctx with an altered copy of the request in it.
 func with(ctx context.Context, alter func(*request)) context.Context {
 	r := new(request)
-	if old, ok := ctx.Value(contextKey{}).(*request); ok {
+	if old := fromContext(ctx); old != nil {
 		r.tenant, r.tenantSet = old.tenant, old.tenantSet
 		r.user, r.userSet, r.technical = old.user, old.userSet, old.technical
 	}
 	if alter(r); r.userSet {
 		r.technical = false
 	}
-	return context.WithValue(ctx, contextKey{}, r)
+	return context.WithValue(ctx, contextKey{}, &carrier{r})
+}
+
+// A carrier is the value in a context. Package fmt never looks through its pointer:
+// with a verb that does not fit, it prints what a context's value points to.
+type carrier struct{ *request }
+
+// fromContext returns whom ctx asks to act for; nil if it does not say.
+func fromContext(ctx context.Context) *request {
+	if c, ok := ctx.Value(contextKey{}).(*carrier); ok {
+		return c.request
+	}
+	return nil
 }
 
 // requestFor returns the request of a subject that is given as a value.
@@ -127,7 +144,7 @@ func requestFor(s Subject) *request {
 
 // requested returns whom ctx asks to act for, completed by fallback.
 func requested(ctx context.Context, fallback *request) (*request, error) {
-	r, _ := ctx.Value(contextKey{}).(*request)
+	r := fromContext(ctx)
 	switch {
 	case r == nil:
 		return fallback, nil
@@ -141,6 +158,9 @@ func requested(ctx context.Context, fallback *request) (*request, error) {
 // complete takes from fallback what r does not say. A user belongs to a tenant:
 // the user of one is never combined with another tenant.
 func (r *request) complete(fallback *request) (*request, error) {
+	if done := r.completed.Load(); done != nil && done.fallback == fallback {
+		return done.request, nil
+	}
 	inheritsUser := !r.userSet && !r.technical && fallback.userSet
 	if inheritsUser && r.tenantSet && r.tenant != fallback.tenant {
 		return nil, ErrSubjectConflict
@@ -152,6 +172,7 @@ func (r *request) complete(fallback *request) (*request, error) {
 	if inheritsUser {
 		c.user, c.userSet = fallback.user, true
 	}
+	r.completed.Store(&completion{fallback, c})
 	return c, nil
 }
 

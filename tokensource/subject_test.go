@@ -3,6 +3,7 @@ package tokensource_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -219,6 +220,11 @@ func TestOneContextManySources(t *testing.T) {
 			for range 8 {
 				wg.Go(func() {
 					for i := range 500 {
+						u := h.For(tokensource.Subject{Tenant: fmt.Sprint("u", i%2)})
+						h.calls.Add(1)
+						if token, err := u.TokenContext(ctx); err != nil || !isFor(token.AccessToken, fmt.Sprint("u", i%2), "alice") {
+							t.Errorf("u%d got %v, error %v", i%2, token, err)
+						}
 						tenant := []string{"", "acme"}[i%2]
 						token := h.token(tokensource.WithTenant(ctx, tenant))
 						if i%3 == 0 {
@@ -236,8 +242,8 @@ func TestOneContextManySources(t *testing.T) {
 			}
 		}
 		wg.Wait()
-		h.fetched(2)
-		other.fetched(2)
+		h.fetched(4)
+		other.fetched(4)
 		other.balance()
 	})
 }
@@ -281,7 +287,7 @@ func TestGatewayOfASubject(t *testing.T) {
 		if _, known := h.Gateway(ctx); !known {
 			t.Error("the gateway does not outlive its token")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if u, known := h.Gateway(ctx); known {
 			t.Errorf("long after its token, the gateway is %v", u)
 		}
@@ -305,5 +311,27 @@ func TestConfiguredGateway(t *testing.T) {
 		if u := h.mustGrant(t.Context()).GatewayURL(); u != gatewayURL {
 			t.Errorf("the gateway of a grant is %v", u)
 		}
+	})
+}
+
+// moving is a fake whose own tenant changes.
+type moving struct {
+	*fake
+	own string
+}
+
+func (m *moving) Tenant(context.Context, string) (string, error) { return m.own, nil }
+
+func TestTenantOfOneContextChanges(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *harness) {
+		m := &moving{fake: h.fake}
+		h = newHarnessOver(t, m, h.fake, tokensource.Options{})
+		ctx := user(t.Context(), "alice")
+		for _, m.own = range []string{"a", "b"} {
+			if token := h.token(ctx); !isFor(token, m.own, "alice") {
+				t.Errorf("in %s, token %s is served", m.own, token)
+			}
+		}
+		h.balance()
 	})
 }
