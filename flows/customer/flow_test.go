@@ -131,6 +131,16 @@ func TestTokenAnswers(t *testing.T) {
 	}
 }
 
+// What is sent is not always a JWT.
+func TestOpaqueUserTokenIsNotShown(t *testing.T) {
+	t.Parallel()
+	flow, _ := mocked(t, parsed(t, nil), httpmock.NewStringResponder(400, `{"error":"invalid_request","error_description":"opaque-token+1 or opaque-token%2B1"}`))
+	_, err := flow.Fetch(t.Context(), tokensource.Subject{UserToken: "opaque-token+1"})
+	if err == nil || strings.Contains(err.Error(), "opaque") {
+		t.Error(err)
+	}
+}
+
 func TestNewFlowChecks(t *testing.T) {
 	t.Parallel()
 	good := customer.Credentials{TokenServiceURL: tokenURL, ClientID: "c", GatewayURL: gatewayURL}

@@ -196,13 +196,16 @@ func TestLoadPrefersTheFile(t *testing.T) {
 	if c := must(customer.Load())(t); c.ClientID != "env-client" {
 		t.Errorf("no root: %+v", c)
 	}
+	t.Setenv("INTEGRATION_CLIENT_ID", "")
+	if _, err := customer.Load(); err == nil || !strings.Contains(err.Error(), "SERVICE_BINDING_ROOT is empty") {
+		t.Errorf("no root: %v", err)
+	}
 	if _, err := os.Stat("/bindings"); err == nil {
 		t.Skip("this machine has bindings")
 	}
 	if err := os.Unsetenv("SERVICE_BINDING_ROOT"); err != nil { // t.Setenv restores it
 		t.Fatal(err)
 	}
-	t.Setenv("INTEGRATION_CLIENT_ID", "")
 	if _, err := customer.Load(); err == nil || !strings.Contains(err.Error(), "/bindings") {
 		t.Errorf("default root: %v", err)
 	}

@@ -124,6 +124,28 @@ func TestReloadSeesAFileWrittenInPlace(t *testing.T) {
 	}
 }
 
+func TestReloadSeesAnotherFileThatLooksTheSame(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	path := filepath.Join(root, "a", "credentials")
+	write(t, filepath.Join(root, "a", "type"), kind)
+	o := object(t)
+	write(t, path, string(marshal(t, o)))
+	flow := must(customer.NewFlow(must(customer.LoadFile(root))(t), nil))(t)
+	info := must(os.Stat(path))(t)
+	o["clientid"] = "tne-client"
+	write(t, path+".new", string(marshal(t, o)))
+	if err := os.Chtimes(path+".new", info.ModTime(), info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+	if reload(t, flow, false).ClientID != "tne-client" {
+		t.Error("another file was not seen")
+	}
+}
+
 func TestReloadKeepsWhatWorks(t *testing.T) {
 	t.Parallel()
 	flow, path, swap := mounted(t, object(t))
@@ -184,21 +206,23 @@ func TestReloadIsSerialized(t *testing.T) {
 	mount(t, root, "a", kind, marshal(t, o))
 	base := &closing{RoundTripper: httpmock.NewMockTransport()}
 	flow := must(customer.NewFlow(must(customer.LoadFile(root))(t), &customer.Options{Base: base}))(t)
-	o["clientid"] = "new"
-	mount(t, root, "a", kind, marshal(t, o))
-	var group sync.WaitGroup
-	seen := make([]*tokensource.Identity, 50)
-	for i := range seen {
-		group.Go(func() { seen[i] = reload(t, flow, i%2 == 0) })
-	}
-	group.Wait()
-	for _, id := range seen {
-		if id != flow.Identity() {
-			t.Fatal("one change made more than one identity")
+	for round := range 20 {
+		o["clientid"] = fmt.Sprintf("new-%d", round)
+		mount(t, root, "a", kind, marshal(t, o))
+		var group sync.WaitGroup
+		seen := make([]*tokensource.Identity, 50)
+		for i := range seen {
+			group.Go(func() { seen[i] = reload(t, flow, i%2 == 0) })
+		}
+		group.Wait()
+		for _, id := range seen {
+			if id != flow.Identity() {
+				t.Fatal("one change made more than one identity")
+			}
 		}
 	}
-	if base.n != 1 {
-		t.Errorf("idle connections closed %d times, want once", base.n)
+	if base.n != 20 {
+		t.Errorf("idle connections closed %d times, want 20", base.n)
 	}
 }
 

@@ -195,6 +195,26 @@ func TestAnswerIsBoundedAfterDecompression(t *testing.T) {
 	}
 }
 
+// endless is a body without an end.
+type endless struct{ read, closed int }
+
+func (e *endless) Read(p []byte) (int, error) { e.read += len(p); return len(p), nil }
+func (e *endless) Close() error               { e.closed++; return nil }
+
+func TestEndlessAnswer(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{200, 400, 101} {
+		body := new(endless)
+		c := wire.NewClient(wire.Config{Base: transportFunc(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: status, Body: body}, nil
+		})})
+		failure(t, c, wire.Request{URL: endpoint})
+		if body.read > 2*wire.MaxBody || body.closed != 1 || status == 101 && body.read > 0 {
+			t.Errorf("%d: %d bytes read, closed %d times", status, body.read, body.closed)
+		}
+	}
+}
+
 func TestHeaderIsBounded(t *testing.T) {
 	t.Parallel()
 	c, at := serve(t, func(w http.ResponseWriter, r *http.Request) {

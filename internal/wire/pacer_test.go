@@ -255,6 +255,36 @@ func TestPauseReachesThoseInLine(t *testing.T) {
 	})
 }
 
+// Those who wait behind one that waits out a pause hear of it too.
+func TestPauseReachesThoseBehindAPatientOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var sent atomic.Int64
+		c := wire.NewClient(wire.Config{Pacer: wire.NewPacer(1), Base: transportFunc(func(*http.Request) (*http.Response, error) {
+			if sent.Add(1) > 1 {
+				return answer(200, "{}"), nil
+			}
+			time.Sleep(time.Second)
+			return answer(429, "", "Retry-After", "4"), nil
+		})})
+		start := time.Now()
+		var group sync.WaitGroup
+		group.Go(func() { _ = get(t.Context(), c, endpoint) })
+		synctest.Wait()
+		group.Go(func() {
+			if err := get(t.Context(), c, endpoint); err != nil || time.Since(start) != 5*time.Second {
+				t.Errorf("the patient one: after %v: %v", time.Since(start), err)
+			}
+		})
+		synctest.Wait()
+		e := failureOf(t, get(within(t, 4*time.Second), c, endpoint))
+		if e.RetryAfter != 4*time.Second || time.Since(start) != time.Second {
+			t.Errorf("after %v: %v", time.Since(start), e)
+		}
+		group.Wait()
+	})
+}
+
 func TestPauseNeverGetsShorter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

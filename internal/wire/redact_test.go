@@ -39,6 +39,7 @@ func TestClean(t *testing.T) {
 		{strings.Repeat("x", 190) + userJWT, strings.Repeat("x", 190) + "[redacted]"},
 		{strings.Repeat("x", 1000), strings.Repeat("x", 197) + "…"},
 		{"a" + strings.Repeat("é", 200), "a" + strings.Repeat("é", 98) + "…"},
+		{strings.Repeat("é", 200), strings.Repeat("é", 98) + "…"},
 	} {
 		if got := wire.Clean(test.text, secret, userJWT, "1234", "", "e"); got != test.want {
 			t.Errorf("%.80q:\n got %q\nwant %q", test.text, got, test.want)

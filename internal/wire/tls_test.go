@@ -1,12 +1,16 @@
 package wire_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,6 +75,41 @@ func TestRefusedCertificates(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// deafConn fails to write as soon as the handshake is over.
+type deafConn struct {
+	net.Conn
+	over *atomic.Bool
+}
+
+func (c deafConn) Write(p []byte) (int, error) {
+	if c.over.Load() {
+		return 0, &net.OpError{Op: "write", Net: "tcp", Err: errors.New("broken pipe")}
+	}
+	return c.Conn.Write(p)
+}
+
+// The server may be gone before the request is written.
+func TestRefusalBeforeTheRequest(t *testing.T) {
+	t.Parallel()
+	for _, http1 := range []bool{false, true} {
+		srv := start(t, agwtest.Options{HTTP1: http1})
+		var over atomic.Bool
+		base := srv.Transport()
+		dial := base.DialContext
+		base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			return deafConn{conn, &over}, err
+		}
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+			TLSHandshakeDone: func(tls.ConnectionState, error) { over.Store(true) },
+		})
+		_, err := wire.NewClient(wire.Config{Base: base}).Do(ctx, wire.Request{Method: "POST", URL: srv.TokenURL(), Form: map[string][]string{}})
+		if e := failureOf(t, err); e.Kind != tokensource.Refused || !strings.Contains(e.Error(), "no client certificate was presented") {
+			t.Errorf("HTTP/1 %v: %v", http1, e)
 		}
 	}
 }
