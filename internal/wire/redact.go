@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"html"
 	"net/url"
@@ -23,6 +25,13 @@ const (
 // eyJ is the base64 of {".
 var jwtLike = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{5,}(\.[A-Za-z0-9_-]*)*`)
 
+// What may be at least gramSize bytes in base64 (either alphabet) or hexadecimal.
+var (
+	base64Like = regexp.MustCompile(`[A-Za-z0-9+/_-]{11,}`)
+	hexLike    = regexp.MustCompile(`[A-Fa-f0-9]{16,}`)
+	toStandard = strings.NewReplacer("-", "+", "_", "/")
+)
+
 // A redactor removes secrets from foreign text. It knows them by their grams, the
 // runs of gramSize bytes that they consist of, and so recognizes parts of them too.
 type redactor struct {
@@ -31,7 +40,7 @@ type redactor struct {
 }
 
 // newRedactor returns a redactor of secrets, in each form in which a server may
-// echo them.
+// echo them; base64 and hexadecimal are decoded where they occur.
 func newRedactor(secrets []string) *redactor {
 	r := &redactor{grams: make(map[string]struct{}), short: make(map[string]struct{})}
 	for _, s := range secrets {
@@ -77,6 +86,8 @@ func (r *redactor) clean(text string) string {
 		text = text[:maxLook]
 	}
 	text = jwtLike.ReplaceAllString(text, redacted) // first, while it still begins with eyJ
+	text = hexLike.ReplaceAllStringFunc(text, r.unmaskHex)
+	text = base64Like.ReplaceAllStringFunc(text, r.unmaskBase64)
 	text = r.redact(text)
 	text = strings.Map(func(c rune) rune {
 		if unicode.IsPrint(c) {
@@ -111,6 +122,39 @@ func (r *redactor) redact(text string) string {
 		}
 	}
 	return b.String()
+}
+
+// unmaskHex returns text, or what takes its place if it is a secret in hexadecimal.
+func (r *redactor) unmaskHex(text string) string {
+	for skip := range 2 {
+		if b, _ := hex.DecodeString(whole(text, skip, 2)); r.knows(string(b)) {
+			return redacted
+		}
+	}
+	return text
+}
+
+// unmaskBase64 returns text, or what takes its place if it is a secret in base64,
+// wherever in it that begins.
+func (r *redactor) unmaskBase64(text string) string {
+	standard := toStandard.Replace(text)
+	for skip := range 4 {
+		if b, _ := base64.StdEncoding.DecodeString(whole(standard, skip, 4)); r.knows(string(b)) {
+			return redacted
+		}
+	}
+	return text
+}
+
+// whole returns the groups of size bytes that text has from skip on.
+func whole(text string, skip, size int) string {
+	text = text[skip:]
+	return text[:len(text)/size*size]
+}
+
+// knows reports whether text has something in common with a secret.
+func (r *redactor) knows(text string) bool {
+	return jwtLike.MatchString(text) || r.redact(text) != text
 }
 
 // cut shortens text to maxText bytes, at the beginning of a rune.
