@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/agwgo/agw/internal/wire"
 	"github.com/agwgo/agw/tokensource"
 )
 
@@ -44,20 +45,23 @@ func (f *Flow) endpoints(ctx context.Context, label string) (endpoints []Endpoin
 		return nil, err
 	}
 	var list []object
+	var secrets []string
 	err = f.try(ctx, func(s *session) (err error) {
-		list, err = s.fragments(ctx, tenant, label)
+		list, secrets, err = s.fragments(ctx, tenant, label)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return parseEndpoints(list, label, tenant)
+	return parseEndpoints(list, label, tenant, secrets...)
 }
 
-func parseEndpoints(list []object, label, tenant string) ([]Endpoint, error) {
+// parseEndpoints returns the usable ones of list, and what is wrong with the others,
+// which shows nothing of the secrets.
+func parseEndpoints(list []object, label, tenant string, secrets ...string) ([]Endpoint, error) {
 	endpoints, errs := make([]Endpoint, 0, len(list)), []error(nil)
 	for i, o := range list {
-		e, err := parseEndpoint(o)
+		e, err := parseEndpoint(o, secrets)
 		if err != nil {
 			err = fmt.Errorf("agw: fragment %d labeled %q in tenant %q: %w", i+1, label, tenant, err)
 			errs = append(errs, err)
@@ -69,16 +73,18 @@ func parseEndpoints(list []object, label, tenant string) ([]Endpoint, error) {
 }
 
 // parseEndpoint reads the ids off the end of the URL's path.
-func parseEndpoint(o object) (e Endpoint, err error) {
+func parseEndpoint(o object, secrets []string) (e Endpoint, err error) {
 	if e.Name, err = fragmentName(o); err != nil {
 		return Endpoint{}, err
 	}
 	e.URL = o.text("URL", "url")
 	if e.URL == "" {
-		return Endpoint{}, fmt.Errorf("%q: URL is missing, empty or not a string", e.Name)
+		err = errors.New("URL is missing, empty or not a string")
+	} else {
+		e.ORDID, e.TenantID, err = parseEndpointURL(e.URL)
 	}
-	if e.ORDID, e.TenantID, err = parseEndpointURL(e.URL); err != nil {
-		return Endpoint{}, fmt.Errorf("%q: %w", e.Name, err)
+	if err != nil {
+		return Endpoint{}, fmt.Errorf("%q: %w", wire.Clean(e.Name, secrets...), err)
 	}
 	return e, nil
 }

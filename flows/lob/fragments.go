@@ -37,7 +37,7 @@ func fragmentKey(tenant, label string) cache.Key { return cache.NewKey("fragment
 // fragment returns the name of the first fragment of tenant with label.
 func (s *session) fragment(ctx context.Context, tenant, label string) (found, error) {
 	return s.names.get(ctx, fragmentKey(tenant, label), func(ctx context.Context) (string, error) {
-		list, err := s.fragments(ctx, tenant, label)
+		list, _, err := s.fragments(ctx, tenant, label)
 		if err != nil {
 			return "", err
 		}
@@ -49,8 +49,9 @@ func (s *session) fragment(ctx context.Context, tenant, label string) (found, er
 	})
 }
 
-// fragments returns the fragments of tenant with label.
-func (s *session) fragments(ctx context.Context, tenant, label string) ([]object, error) {
+// fragments returns the fragments of tenant with label, and what an error about
+// them must not show.
+func (s *session) fragments(ctx context.Context, tenant, label string) (list []object, secrets []string, err error) {
 	filter := fmt.Sprintf("Label['sap-managed-runtime-type'] HAS ('%s')", label)
 	where := s.base + "/destination-configuration/v1/instanceDestinationFragments"
 	got, err := s.ask(ctx, tenant, wire.Request{
@@ -58,16 +59,16 @@ func (s *session) fragments(ctx context.Context, tenant, label string) ([]object
 		URL: where + "?$filter=" + strings.ReplaceAll(url.QueryEscape(filter), "+", "%20"),
 	})
 	if answered(err, http.StatusNotFound) {
-		return nil, noFragment(*asError(err), label, tenant, "")
+		return nil, nil, noFragment(*asError(err), label, tenant, "")
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	list, err := parseFragments(got.body)
+	list, err = parseFragments(got.body)
 	if err != nil {
-		return nil, &tokensource.Error{Op: opFragment, URL: where, StatusCode: http.StatusOK, Kind: tokensource.Passing, Err: err}
+		return nil, nil, &tokensource.Error{Op: opFragment, URL: where, StatusCode: http.StatusOK, Kind: tokensource.Passing, Err: err}
 	}
-	return list, nil
+	return list, got.secrets, nil
 }
 
 // noFragment returns e with a [*FragmentError] as its cause.
