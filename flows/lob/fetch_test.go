@@ -188,75 +188,79 @@ func TestServiceTokenMakesNoSense(t *testing.T) {
 	}
 }
 
-func TestRevokedServiceTokenIsReplacedOnce(t *testing.T) {
-	t.Parallel()
-	unauthorized := answer{401, `{"ErrorMessage":"the token was refused"}`}
-	newService := func() *fake {
-		f := newFake()
-		f.auth = func(n int, _ sent) answer {
-			return answer{200, `{"access_token":"` + serviceJWT + strings.Repeat("x", n) + `","expires_in":3600}`}
-		}
-		return f
+// revoked is what the Destination Service answers to a service token that is revoked.
+func revoked() answer { return answer{401, `{"ErrorMessage":"the token was refused"}`} }
+
+// newNumbered returns a fake whose service tokens differ.
+func newNumbered() *fake {
+	f := newFake()
+	f.auth = func(n int, _ sent) answer {
+		return answer{200, `{"access_token":"` + serviceJWT + strings.Repeat("x", n) + `","expires_in":3600}`}
 	}
-	t.Run("by the search", func(t *testing.T) {
-		t.Parallel()
-		f := newService()
-		f.fragments = func(n int, _ sent) answer {
-			if n == 1 {
-				return unauthorized
-			}
-			return answer{200, `[{"FragmentName":"frag"}]`}
+	return f
+}
+
+func TestServiceTokenRevokedForTheSearch(t *testing.T) {
+	t.Parallel()
+	f := newNumbered()
+	f.fragments = func(n int, _ sent) answer {
+		if n == 1 {
+			return revoked()
 		}
-		f.start(t, lob.Options{})
-		f.mustFetch(t, "acme", "")
-		expectTrace(t, f, "auth fragments auth fragments destination")
-	})
-	t.Run("by the destination", func(t *testing.T) {
-		t.Parallel()
-		f := newService()
-		f.destination = func(n int, _ sent) answer {
-			if n == 1 {
-				return unauthorized
-			}
-			return answer{200, destination(`"` + gatewayURL + `"`)}
+		return answer{200, `[{"FragmentName":"frag"}]`}
+	}
+	f.start(t, lob.Options{})
+	f.mustFetch(t, "acme", "")
+	expectTrace(t, f, "auth fragments auth fragments destination")
+}
+
+func TestServiceTokenRevokedForTheDestination(t *testing.T) {
+	t.Parallel()
+	f := newNumbered()
+	f.destination = func(n int, _ sent) answer {
+		if n == 1 {
+			return revoked()
 		}
-		f.start(t, lob.Options{})
-		f.mustFetch(t, "acme", "")
-		requests := f.last()
-		if old, fresh := requests[2].Header.Get("Authorization"), requests[4].Header.Get("Authorization"); old == fresh {
-			t.Error("the same service token was used again")
+		return answer{200, destination(`"` + gatewayURL + `"`)}
+	}
+	f.start(t, lob.Options{})
+	f.mustFetch(t, "acme", "")
+	requests := f.last()
+	if old, fresh := requests[2].Header.Get("Authorization"), requests[4].Header.Get("Authorization"); old == fresh {
+		t.Error("the same service token was used again")
+	}
+	expectTrace(t, f, "auth fragments destination auth destination")
+}
+
+func TestServiceTokenRevokedForEver(t *testing.T) {
+	t.Parallel()
+	f := newNumbered()
+	f.destination = func(int, sent) answer { return revoked() }
+	f.start(t, lob.Options{})
+	_, err := f.fetch("acme", "")
+	expectError(t, err, "get destination", "status 401", "the token was refused")
+	expectTrace(t, f, "auth fragments destination auth destination")
+	// The service token has just been replaced: it is not fetched again.
+	_, err = f.fetch("acme", "")
+	expectError(t, err, "status 401")
+	expectTrace(t, f, "destination")
+}
+
+func TestServiceTokenRevokedAndNoOther(t *testing.T) {
+	t.Parallel()
+	f := newNumbered()
+	first := f.auth
+	f.auth = func(n int, r sent) answer {
+		if n > 1 {
+			return answer{401, `{"error":"invalid_client"}`}
 		}
-		expectTrace(t, f, "auth fragments destination auth destination")
-	})
-	t.Run("for ever", func(t *testing.T) {
-		t.Parallel()
-		f := newService()
-		f.destination = func(int, sent) answer { return unauthorized }
-		f.start(t, lob.Options{})
-		_, err := f.fetch("acme", "")
-		expectError(t, err, "get destination", "status 401", "the token was refused")
-		expectTrace(t, f, "auth fragments destination auth destination")
-		// The service token has just been replaced: it is not fetched again.
-		_, err = f.fetch("acme", "")
-		expectError(t, err, "status 401")
-		expectTrace(t, f, "destination")
-	})
-	t.Run("and no other is to be had", func(t *testing.T) {
-		t.Parallel()
-		f := newService()
-		first := f.auth
-		f.auth = func(n int, r sent) answer {
-			if n > 1 {
-				return answer{401, `{"error":"invalid_client"}`}
-			}
-			return first(n, r)
-		}
-		f.destination = func(int, sent) answer { return unauthorized }
-		f.start(t, lob.Options{})
-		_, err := f.fetch("acme", "")
-		expectError(t, err, "fetch service token", "invalid_client")
-		expectTrace(t, f, "auth fragments destination auth")
-	})
+		return first(n, r)
+	}
+	f.destination = func(int, sent) answer { return revoked() }
+	f.start(t, lob.Options{})
+	_, err := f.fetch("acme", "")
+	expectError(t, err, "fetch service token", "invalid_client")
+	expectTrace(t, f, "auth fragments destination auth")
 }
 
 func TestUnknownFragmentIsLookedUpOnceAgain(t *testing.T) {
