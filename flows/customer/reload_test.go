@@ -206,7 +206,7 @@ func TestReloadIsSerialized(t *testing.T) {
 	mount(t, root, "a", kind, marshal(t, o))
 	base := &closing{RoundTripper: httpmock.NewMockTransport()}
 	flow := must(customer.NewFlow(must(customer.LoadFile(root))(t), &customer.Options{Base: base}))(t)
-	for round := range 20 {
+	for round := range 100 {
 		o["clientid"] = fmt.Sprintf("new-%d", round)
 		mount(t, root, "a", kind, marshal(t, o))
 		var group sync.WaitGroup
@@ -221,8 +221,8 @@ func TestReloadIsSerialized(t *testing.T) {
 			}
 		}
 	}
-	if base.n != 20 {
-		t.Errorf("idle connections closed %d times, want 20", base.n)
+	if base.n != 100 {
+		t.Errorf("idle connections closed %d times, want 100", base.n)
 	}
 }
 

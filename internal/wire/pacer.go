@@ -59,6 +59,9 @@ func NewPacer(limit int) *Pacer {
 // not paused. It fails as soon as ctx ends, or with a *pausedError as soon as the
 // pause is too long to wait for.
 func (p *Pacer) acquire(ctx context.Context, name string) (*slot, error) {
+	if ctx.Err() != nil { // whoever sends the request might not look
+		return nil, ended(ctx)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.line(p.service(name))

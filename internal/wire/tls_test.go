@@ -66,7 +66,7 @@ func TestRefusedCertificates(t *testing.T) {
 			} {
 				base := srv.Transport()
 				base.TLSClientConfig.MaxVersion = version
-				for range 20 { // the reason must not be a matter of luck
+				for range 5 { // the reason must not be a matter of luck
 					c := wire.NewClient(wire.Config{Base: base, Certificate: test.certificate})
 					e := failure(t, c, wire.Request{Method: "POST", URL: srv.TokenURL(), Form: map[string][]string{}})
 					if e.Kind != tokensource.Refused || e.StatusCode != 0 || !strings.Contains(e.Error(), test.want) {
