@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/agwgo/agw/tokensource"
 )
@@ -50,5 +51,17 @@ func detect(cfg Config) (flow, error) {
 	if !errors.Is(errLoB, tokensource.ErrNoCredentials) {
 		return l, errLoB
 	}
-	return nil, fmt.Errorf("agw: no flow has credentials, tried in this order:\n1. customer: %w\n2. LoB: %w", errCustomer, errLoB)
+	return nil, &notFoundError{errCustomer, errLoB}
 }
+
+// notFoundError says what each flow looked for, in the order in which they did.
+type notFoundError struct{ customer, lob error }
+
+func (e *notFoundError) Error() string {
+	const prefix = "agw: "
+	return prefix + "no flow has credentials, tried in this order:" +
+		"\n1. customer: " + strings.TrimPrefix(e.customer.Error(), prefix) +
+		"\n2. LoB: " + strings.TrimPrefix(e.lob.Error(), prefix)
+}
+
+func (e *notFoundError) Unwrap() []error { return []error{e.customer, e.lob} }

@@ -2,7 +2,6 @@ package agw
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/agwgo/agw/flows/customer"
@@ -62,7 +61,7 @@ func newLoB(cfg Config) (flow, error) {
 		OnEvent:                   cfg.OnEvent,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("agw: LoB: %w", err)
+		return nil, err
 	}
 	return lobFlow{f}, nil
 }
