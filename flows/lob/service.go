@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/agwgo/agw/cache"
 	"github.com/agwgo/agw/internal/wire"
 	"github.com/agwgo/agw/tokensource"
 )
@@ -96,11 +95,10 @@ func (f *serviceFlow) Tenant(_ context.Context, requested string) (string, error
 // Fetch is the client credentials grant (RFC 6749, section 4.4), with the secret in
 // the body (section 2.3.1).
 func (f *serviceFlow) Fetch(ctx context.Context, s tokensource.Subject) (*tokensource.Response, error) {
-	endpoint := f.server.tokenURL(s.Tenant)
-	body, err := f.client.Do(ctx, wire.Request{
+	token, err := f.client.Token(ctx, wire.Request{
 		Op:     opServiceToken,
 		Method: http.MethodPost,
-		URL:    endpoint,
+		URL:    f.server.tokenURL(s.Tenant),
 		Form: url.Values{
 			"grant_type":    {"client_credentials"},
 			"client_id":     {f.identity.ClientID},
@@ -111,14 +109,7 @@ func (f *serviceFlow) Fetch(ctx context.Context, s tokensource.Subject) (*tokens
 	if err != nil {
 		return nil, err
 	}
-	answer, err := cache.ParseTokenResponse(body)
-	if err == nil && answer.AccessToken == "" {
-		err = errors.New("access_token is missing or empty")
-	}
-	if err != nil {
-		return nil, &tokensource.Error{Op: opServiceToken, URL: endpoint, Kind: tokensource.Passing, Err: err}
-	}
-	return &tokensource.Response{TokenResponse: answer}, nil
+	return &tokensource.Response{TokenResponse: token}, nil
 }
 
 // newServiceTokens returns the source of the service tokens of b.
