@@ -27,7 +27,8 @@
 // lifetime and any odd field, and be revoked; certificates, secrets and the CA
 // can be rotated.
 //
-// It counts and records: [Server.Counts], [Server.Requests], [Service.Meter].
+// It counts and records: [Server.Counts], [Server.Requests], [Service.Meter],
+// [Service.OnAnswer].
 //
 // Nothing leaves the process, nothing but loopback is needed, and
 // [Server.Close] leaves neither goroutine nor socket behind. All methods are

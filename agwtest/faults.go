@@ -70,6 +70,7 @@ type Service struct {
 	mu     sync.Mutex
 	queue  []Fault
 	decide func(Request) *Fault
+	see    func(Request)
 	gate   chan struct{} // closed by Release
 }
 
@@ -91,6 +92,25 @@ func (s *Service) OnRequest(decide func(Request) *Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.decide = decide
+}
+
+// OnAnswer has see look at each request when its answer is complete, or has been
+// cut off, but before the connection is free for the next one. It is called
+// concurrently. A nil see removes the one before.
+func (s *Service) OnAnswer(see func(Request)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.see = see
+}
+
+// answered tells that a request has its answer.
+func (s *Service) answered(r Request) {
+	s.mu.Lock()
+	see := s.see
+	s.mu.Unlock()
+	if see != nil {
+		see(r)
+	}
 }
 
 // Heal drops all faults that are still to come.

@@ -40,8 +40,10 @@ type Request struct {
 	Resumed           bool
 	// Time is the moment of arrival.
 	Time time.Time
-	// Status is the answer's status code, 0 while there is none.
+	// Status is the answer's status code, 0 while there is none, or if it was cut
+	// off before. Faulty tells that a [Fault] befell it.
 	Status int
+	Faulty bool
 }
 
 // Counts are the requests that each service received, whatever it answered.
@@ -92,10 +94,12 @@ func (c *recorder) add(r *Request) {
 	c.requests = append(c.requests, r)
 }
 
-func (c *recorder) setStatus(r *Request, status int) {
+// finish notes how r was answered, and returns all that is known of it.
+func (c *recorder) finish(r *Request, status int, faulty bool) Request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r.Status = status
+	r.Status, r.Faulty = status, faulty
+	return *r
 }
 
 func (c *recorder) snapshot() []Request {

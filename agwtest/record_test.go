@@ -163,3 +163,35 @@ func TestCloseDuringHandshake(t *testing.T) {
 	}
 	srv.Close() // and does not wait for this one
 }
+
+func TestOnAnswer(t *testing.T) {
+	t.Parallel()
+	srv := start(t, agwtest.Options{})
+	c := client(t, srv)
+	var mu sync.Mutex
+	var seen []agwtest.Request
+	srv.Foreign.OnAnswer(func(r agwtest.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen = append(seen, r)
+	})
+	srv.Foreign.Inject(agwtest.Fault{Status: http.StatusBadGateway}, agwtest.Fault{Reset: true})
+	do(t, c, request(t, http.MethodGet, srv.ForeignURL(), ""))
+	if resp, err := c.Get(srv.ForeignURL()); err == nil {
+		resp.Body.Close()
+		t.Error("not cut off")
+	}
+	do(t, c, request(t, http.MethodGet, srv.ForeignURL(), ""))
+	srv.Foreign.OnAnswer(nil)
+	do(t, c, request(t, http.MethodGet, srv.ForeignURL(), ""))
+	mu.Lock()
+	defer mu.Unlock()
+	for i, want := range []agwtest.Request{{Status: 502, Faulty: true}, {Status: 0, Faulty: true}, {Status: 200}} {
+		if i >= len(seen) || seen[i].Status != want.Status || seen[i].Faulty != want.Faulty || seen[i].Service != agwtest.ServiceForeign {
+			t.Errorf("answer %d, want status %d, faulty %t; seen %+v", i, want.Status, want.Faulty, seen)
+		}
+	}
+	if len(seen) != 3 {
+		t.Errorf("%d answers seen", len(seen))
+	}
+}

@@ -227,8 +227,9 @@ func (s *Server) serve(service *Service, note func(*http.Request, *Request), han
 		note(r, d)
 		s.log.add(d)
 		a := &answer{ResponseWriter: w}
-		defer func() { s.log.setStatus(d, a.status) }()
-		if f := service.next(*d); f == nil || service.answer(a, r, d, f) {
+		f := service.next(*d)
+		defer func() { service.answered(s.log.finish(d, a.status, f != nil)) }()
+		if f == nil || service.answer(a, r, d, f) {
 			handler(a, r)
 		}
 		a.finish()

@@ -1,0 +1,148 @@
+package soak_test
+
+import (
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/agwgo/agw/agwtest"
+)
+
+// serviceFlow is the flow that events about service tokens name.
+const serviceFlow = "lob-service"
+
+// A rule says for how long an answer is at least of use if tokens live that long.
+type rule func(life time.Duration) time.Duration
+
+// A budget watches the requests to one service and says of each why it had to be.
+type budget struct {
+	key   func(agwtest.Request) string // what is asked for; "" if it does not matter here
+	least rule
+	lives *lives
+
+	mu    sync.Mutex
+	last  map[string]asked
+	tally tally
+}
+
+// asked is the last request of its kind.
+type asked struct {
+	at    time.Time
+	until time.Time // before which nobody had to ask again
+	ok    bool
+}
+
+// tally is how many requests there were, for each reason.
+type tally struct {
+	total  int
+	first  int // nothing was known
+	failed int // the answer before was of no use
+	aged   int // the answer before was getting old
+	early  int // none of these: something else must have taken the answer away
+	other  int // what does not count here
+}
+
+func (t tally) add(u tally) tally {
+	return tally{t.total + u.total, t.first + u.first, t.failed + u.failed, t.aged + u.aged, t.early + u.early, t.other + u.other}
+}
+
+func newBudget(key func(agwtest.Request) string, least rule, of *lives) *budget {
+	return &budget{key: key, least: least, lives: of, last: map[string]asked{}}
+}
+
+// see is for agwtest.Service.OnAnswer.
+func (b *budget) see(r agwtest.Request) {
+	key := b.key(r)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tally.total++
+	if key == "" {
+		b.tally.other++
+		return
+	}
+	before, known := b.last[key]
+	switch {
+	case !known:
+		b.tally.first++
+	case !before.ok:
+		b.tally.failed++
+	case !r.Time.Before(before.until):
+		b.tally.aged++
+	default:
+		b.tally.early++
+	}
+	ok := r.Status == http.StatusOK && !r.Faulty
+	b.last[key] = asked{r.Time, r.Time.Add(b.least(b.lives.shortest(r.Time))), ok}
+}
+
+func (b *budget) snapshot() tally {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.tally
+}
+
+// lives is how long the tokens of an issuer live, as it changes.
+type lives struct {
+	mu      sync.Mutex
+	history []life
+}
+
+type life struct {
+	since time.Time
+	d     time.Duration
+}
+
+// set changes the life of the tokens to come.
+func (l *lives) set(issuer *agwtest.Issuer, d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.history = append(l.history, life{time.Now(), d})
+	issuer.SetLifetime(d)
+}
+
+// shortest returns the shortest life of a token that was issued since a moment.
+func (l *lives) shortest(since time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var least time.Duration
+	for i := len(l.history) - 1; i >= 0; i-- {
+		if d := l.history[i].d; least == 0 || d < least {
+			least = d
+		}
+		if l.history[i].since.Before(since) {
+			break
+		}
+	}
+	return least
+}
+
+// leastUse returns the rule by which a token is not renewed before four fifths of its
+// usable life: that is its life without the expiry buffer, or half of either if that
+// leaves too little. Of the life, a second may be lost to rounding.
+func leastUse(buffer time.Duration) rule {
+	return func(life time.Duration) time.Duration {
+		life -= time.Second
+		usable := max(life-buffer, min(life, buffer)/2)
+		return usable*4/5 - time.Millisecond
+	}
+}
+
+// always is the rule for what is kept for five minutes.
+func always(time.Duration) time.Duration { return 5 * time.Minute }
+
+// Kinds of requests.
+
+func byUser(r agwtest.Request) string {
+	switch {
+	case r.Path != "/oauth2/token" && r.RawQuery != "", isBrief(r.User):
+		return ""
+	case r.Service == agwtest.ServiceToken:
+		return "user " + r.User
+	default:
+		return "tenant " + r.Tenant + " user " + r.User
+	}
+}
+
+func byTenant(r agwtest.Request) string { return "tenant " + r.Tenant }
+
+func byLabel(r agwtest.Request) string { return r.Tenant + " " + r.RawQuery }

@@ -1,0 +1,123 @@
+package soak_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+
+	"github.com/agwgo/agw/agwtest"
+	"github.com/agwgo/agw/tokensource"
+)
+
+// hidden reports whether an attempt failed that the double takes for a success: the
+// answer had the status 200, came too late, or held a token that had expired by then.
+func hidden(err error) bool {
+	var e *tokensource.Error
+	if !errors.As(err, &e) || errors.Is(err, tokensource.ErrExpired) {
+		return true
+	}
+	return e.URL != "" && (e.StatusCode == 0 || e.StatusCode == http.StatusOK)
+}
+
+// recovers checks that everything works again once all faults are gone.
+func (s *stack) recovers(ctx context.Context) {
+	s.calm()
+	s.source.Purge()
+	s.sweeps.Add(1)
+	for _, tenant := range s.tenants {
+		for _, user := range []string{"", "u000"} {
+			c := &call{who: subject{tenant: tenant, user: user}, target: path, patient: 10 * fetchTimeout}
+			if user != "" {
+				c.who.jwt = s.people.token(c.who)
+			}
+			before := s.ledger.of("calls", "ok")
+			s.do(ctx, c)
+			if s.ledger.of("calls", "ok") == before {
+				s.ledger.violate("%s: no success although all faults are gone", c.who.fingerprint())
+			}
+		}
+	}
+}
+
+// check compares all that was counted.
+func (s *stack) check(t *testing.T) {
+	s.checkStats()
+	s.checkBudgets(t)
+	counts := s.srv.Counts()
+	if counts.Leaked != 0 || counts.Foreign != 0 {
+		s.ledger.violate("the foreign host got %d requests, %d with a token", counts.Foreign, counts.Leaked)
+	}
+	s.ledger.fail(t, s.name)
+}
+
+// checkStats compares the counters of the library with what was seen from outside.
+func (s *stack) checkStats() {
+	now := s.checkBounds(tokensource.Stats{})
+	asked, low := int64(now.Hits+now.Misses), s.grants.Load()
+	if high := low + s.unsure.Load(); asked < low || asked > high {
+		s.ledger.violate("%d hits and misses, but the source was asked %d to %d times", asked, low, high)
+	}
+	main := s.flowEvent
+	for _, c := range []struct {
+		name   string
+		counts uint64
+		events int
+	}{
+		{"fetches", now.Fetches, main(tokensource.EventFetchStart)},
+		{"fetches that ended", now.Fetches, main(tokensource.EventFetchEnd)},
+		{"retries", now.Retries, main(tokensource.EventRetry)},
+		{"shared", now.Shared, main(tokensource.EventShare)},
+		{"evictions", now.Evictions, main(tokensource.EventEvict)},
+		{"rejections", now.Rejections, main(tokensource.EventReject)},
+		{"rotations", now.Rotations, main(tokensource.EventRotate)},
+	} {
+		if int(c.counts) != c.events {
+			s.ledger.violate("%s: %d counted, %d events", c.name, c.counts, c.events)
+		}
+	}
+	switch {
+	case s.started() != s.ended():
+		s.ledger.violate("%d fetches began, %d ended", s.started(), s.ended())
+	case now.InFlight != 0:
+		s.ledger.violate("%d fetches are under way for ever", now.InFlight)
+	case int64(now.Rotations) > s.rotations.Load():
+		s.ledger.violate("%d changes of credentials seen, but there were %d", now.Rotations, s.rotations.Load())
+	case s.bodies.open.Load() != 0:
+		s.ledger.violate("%d bodies were not closed", s.bodies.open.Load())
+	}
+}
+
+// flowEvent returns how many events of a kind the main flow had.
+func (s *stack) flowEvent(kind tokensource.EventKind) int {
+	return s.ledger.of("events", "customer "+string(kind)) + s.ledger.of("events", "lob "+string(kind))
+}
+
+// checkBudgets checks that there were no more requests for tokens than there had to
+// be. The package documentation has the formula.
+func (s *stack) checkBudgets(t *testing.T) {
+	for _, sv := range s.services {
+		got, excuses := sv.budget.snapshot(), s.excuses(sv.name)
+		t.Logf("%s: %s: %d requests: first %d, after a failure %d, aged %d, not counted %d, early %d of %d",
+			s.name, sv.name, got.total, got.first, got.failed, got.aged, got.other, got.early, excuses)
+		if got.early > excuses {
+			s.ledger.violate("%d requests to %s came early, but only %d could: %+v", got.early, sv.name, excuses, got)
+		}
+	}
+}
+
+// excuses returns how many requests to a service may come early.
+func (s *stack) excuses(name string) int {
+	stats, rotations, sweeps := s.source.Stats(), int(s.rotations.Load()), int(s.sweeps.Load())
+	switch name {
+	case agwtest.ServiceAuth:
+		return s.ledger.of("events", serviceFlow+" "+string(tokensource.EventReject)) +
+			s.ledger.of("events", serviceFlow+" hidden") + rotations*4*len(s.tenants)
+	case agwtest.ServiceFragments:
+		return s.ledger.of("events", "lob hidden") + rotations*4*len(s.tenants)
+	}
+	cached := s.settings.MaxSystemTokens + s.settings.MaxUserTokens
+	all := min(cached, len(s.tenants)*(s.users+1)) + 2*s.workers
+	return int(stats.Evictions+stats.Rejections) + int(s.forgotten.Load()) +
+		s.ledger.of("events", "customer hidden") + s.ledger.of("events", "lob hidden") + (rotations+sweeps)*all
+}
