@@ -16,7 +16,7 @@ import (
 
 func TestErrorText(t *testing.T) {
 	t.Parallel()
-	retrieve := &oauth2.RetrieveError{Response: &http.Response{Status: "400 Bad Request"}, Body: []byte(secret)}
+	retrieve := &oauth2.RetrieveError{Response: &http.Response{Status: "400 Bad Request", Header: http.Header{"X": {secret}}}, Body: []byte(secret)}
 	tests := []struct {
 		err  tokensource.Error
 		want string
@@ -39,7 +39,13 @@ func TestErrorText(t *testing.T) {
 		}
 		tellsNothing(t, secret, &tt.err)
 	}
+	tellsNothing(t, secret, &tokensource.Error{Op: "obtain token", Err: leaky{secret}})
 }
+
+// leaky is an error whose text is harmless, but not what is in it.
+type leaky struct{ secret string }
+
+func (leaky) Error() string { return "boom" }
 
 func TestErrorUnwraps(t *testing.T) {
 	t.Parallel()

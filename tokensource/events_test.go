@@ -66,6 +66,29 @@ func TestLog(t *testing.T) {
 	})
 }
 
+// What happens by each call does not fill a log that is read.
+func TestStaleIsNoWarning(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		h := newHarness(t, tokensource.Options{Logger: logger(&log)})
+		h.token(t.Context())
+		time.Sleep(buffered)
+		h.does(fails(permanent))
+		for range 10 {
+			h.token(t.Context())
+		}
+		synctest.Wait()
+		if n := strings.Count(log.String(), `"event":"serve_stale"`); n != 10 {
+			t.Errorf("%d lines tell of stale tokens, want 10", n)
+		}
+		if n := strings.Count(log.String(), `"level":"WARN"`); n != 1 {
+			t.Errorf("%d warnings, want one of the failed renewal", n)
+		}
+		h.balance()
+	})
+}
+
 func TestDurations(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *harness) {
 		h.does(takes(400*time.Millisecond, lives(expiry)))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +52,7 @@ func TestColdCallersShareOneFailure(t *testing.T) {
 					}
 				}
 				h.fetched(tt.fetches)
+				synctest.Wait()
 				if s := h.Stats(); s.Fetches != 1 || s.Failures != 1 || s.Retries != uint64(tt.fetches-1) {
 					t.Errorf("counters are %+v", s)
 				}
@@ -342,9 +344,9 @@ func TestLooksAgain(t *testing.T) {
 func TestFetchTooLateToBegin(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		readings := 0
+		var readings atomic.Int64
 		h := newHarness(t, tokensource.Options{Clock: func() cache.Instant {
-			if readings++; readings == 2 { // by the fetch
+			if readings.Add(1) == 2 { // by the fetch
 				time.Sleep(2 * time.Minute)
 			}
 			return cache.Now()

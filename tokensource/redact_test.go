@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -63,7 +64,11 @@ func TestTypesTellNothing(t *testing.T) {
 		if _, err := f.Grant(ctx); err != nil {
 			t.Fatal(err)
 		}
-		tellsNothing(t, secret,
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://agw.example", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tellsNothing(t, secret, req, *req, struct{ Ctx context.Context }{ctx},
 			g, *g, struct{ G *tokensource.Grant }{g}, []*tokensource.Grant{g}, map[string]any{"g": *g},
 			subject, &subject, struct{ S tokensource.Subject }{subject}, map[tokensource.Subject]int{subject: 1},
 			resp, *resp, h.Source, *h.Source, h.For(subject), f, ctx, h.Stats(), h.events.list())

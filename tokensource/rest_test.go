@@ -129,8 +129,12 @@ func TestRetryAfterBeyondTheTimeout(t *testing.T) {
 		busy := outage
 		busy.RetryAfter = 5 * time.Second
 		h.does(takes(58*time.Second, fails(busy)))
+		start := time.Now()
 		h.mustFail(t.Context())
 		h.fetched(1)
+		if waited := time.Since(start); waited != 58*time.Second {
+			t.Errorf("the error came after %v, want it at once", waited)
+		}
 	})
 }
 
