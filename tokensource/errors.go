@@ -3,6 +3,7 @@ package tokensource
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -82,8 +83,15 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// GoString returns the text, for the cause may tell more than is good.
-func (e *Error) GoString() string { return e.Error() }
+// Format prints the text, quoted by %q, whatever the verb: the cause may hold more
+// than its text tells.
+func (e *Error) Format(f fmt.State, verb rune) {
+	text := e.Error()
+	if verb == 'q' {
+		text = strconv.Quote(text)
+	}
+	_, _ = io.WriteString(f, text)
+}
 
 // MarshalText returns the text, for the same reason.
 func (e *Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
