@@ -72,7 +72,7 @@ func TestStandaloneStreamResumes(t *testing.T) {
 
 	gets := s.sent(http.MethodGet)
 	if len(gets) != 3 || gets[1].Status != http.StatusUnauthorized || gets[2].TokenID == gets[0].TokenID {
-		t.Errorf("want a stream, a resumption that is refused, and one with a new token; got %s", summary(gets))
+		t.Fatalf("want a stream, a resumption that is refused, and one with a new token; got %s", summary(gets))
 	}
 	if gets[1].Header.Get("Last-Event-Id") == "" || gets[2].Header.Get("Last-Event-Id") == "" {
 		t.Error("the stream was not resumed, but begun anew")

