@@ -4,6 +4,9 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -215,4 +218,17 @@ func (f *Flow) replace(old *session, creds *Credentials) error {
 	f.current.Store(s)
 	old.client.CloseIdleConnections()
 	return nil
+}
+
+// Format prints the credentials in force without their secrets, whatever the verb.
+func (f *Flow) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, f.describe()) }
+
+// LogValue returns what Format prints.
+func (f *Flow) LogValue() slog.Value { return slog.StringValue(f.describe()) }
+
+func (f *Flow) describe() string {
+	if f == nil {
+		return "customer.Flow{none}"
+	}
+	return "customer.Flow{" + f.current.Load().creds.describe() + "}"
 }
