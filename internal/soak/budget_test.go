@@ -16,9 +16,11 @@ type rule func(life time.Duration) time.Duration
 
 // A budget watches the requests to one service and says of each why it had to be.
 type budget struct {
-	key   func(agwtest.Request) string // what is asked for; "" if it does not matter here
-	least rule
-	lives *lives
+	key           func(agwtest.Request) string // what is asked for; "" if it does not matter here
+	least         rule
+	lives         *lives
+	sweeps        *sweeps
+	rotationsOnly bool // only they matter
 
 	mu    sync.Mutex
 	last  map[string]asked
@@ -30,24 +32,19 @@ type asked struct {
 	at    time.Time
 	until time.Time // before which nobody had to ask again
 	ok    bool
+	sweep int // the number of the newest sweep that was an excuse, from 1
+	swept int // of how many requests
 }
 
 // tally is how many requests there were, for each reason.
 type tally struct {
-	total  int
+	total  int // all
 	first  int // nothing was known
 	failed int // the answer before was of no use
 	aged   int // the answer before was getting old
+	swept  int // all tokens had gone
 	early  int // none of these: something else must have taken the answer away
 	other  int // what does not count here
-}
-
-func (t tally) add(u tally) tally {
-	return tally{t.total + u.total, t.first + u.first, t.failed + u.failed, t.aged + u.aged, t.early + u.early, t.other + u.other}
-}
-
-func newBudget(key func(agwtest.Request) string, least rule, of *lives) *budget {
-	return &budget{key: key, least: least, lives: of, last: map[string]asked{}}
 }
 
 // see is for agwtest.Service.OnAnswer.
@@ -68,11 +65,14 @@ func (b *budget) see(r agwtest.Request) {
 		b.tally.failed++
 	case !r.Time.Before(before.until):
 		b.tally.aged++
+	case b.sweeps.excuse(&before, r.Time, b.rotationsOnly):
+		b.tally.swept++
 	default:
 		b.tally.early++
 	}
 	ok := r.Status == http.StatusOK && !r.Faulty
-	b.last[key] = asked{r.Time, r.Time.Add(b.least(b.lives.shortest(r.Time))), ok}
+	before.at, before.until, before.ok = r.Time, r.Time.Add(b.least(b.lives.shortest(r.Time))), ok
+	b.last[key] = before
 }
 
 func (b *budget) snapshot() tally {

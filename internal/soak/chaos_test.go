@@ -42,7 +42,7 @@ func (s *stack) actions() []action {
 		{"all revoked", 1, s.srv.RevokeAll},
 		{"user refused", 4, s.refuseUser},
 		{"forget", 8, func() { s.source.Forget(s.people.any(s.dice).asked()); s.forgotten.Add(1) }},
-		{"purge", 1, func() { s.source.Purge(); s.sweeps.Add(1) }},
+		{"purge", 1, func() { s.sweeps.during(s.source.Purge) }},
 		{"idle connections closed", 3, s.tap.CloseIdleConnections},
 		{"credentials rotated", 4, s.rotate},
 	}
@@ -112,7 +112,7 @@ func (s *stack) rotate() {
 		s.ledger.violate("rotation: %v", err)
 	}
 	s.srv.RotateClientSecret()
-	s.rotations.Add(1)
+	s.sweeps.expect()
 	order := s.dice.n(3)
 	if order == 0 {
 		s.srv.RefuseOldClients()
@@ -127,8 +127,8 @@ func (s *stack) rotate() {
 
 // stepClock puts the wall clock right, or wrong by two hours.
 func (s *stack) stepClock() {
-	s.clock.stepTo(pick(s.dice, []time.Duration{0, 2 * time.Hour, -2 * time.Hour}))
-	s.sweeps.Add(1)
+	off := pick(s.dice, []time.Duration{0, 2 * time.Hour, -2 * time.Hour})
+	s.sweeps.during(func() { s.clock.stepTo(off) })
 }
 
 // calm ends all that goes wrong.
@@ -141,7 +141,7 @@ func (s *stack) calm() {
 		s.srv.Destinations.RefuseUser(fmt.Sprintf("u%03d", n), false)
 	}
 	if s.clock != nil {
-		s.clock.stepTo(0)
+		s.sweeps.during(func() { s.clock.stepTo(0) })
 		s.clock.suspend(false)
 	}
 	s.release()

@@ -83,11 +83,11 @@ func (w *weather) decide(agwtest.Request) *agwtest.Fault {
 
 // change makes the weather calm, or else rough in one way.
 func (w *weather) change(faults []serviceFault) {
-	if w.dice.chance(55) {
+	if w.dice.chance(70) {
 		w.now.Store(nil)
 		return
 	}
-	w.now.Store(&forecast{pick(w.dice, faults), pick(w.dice, []int{3, 10, 40, 100})})
+	w.now.Store(&forecast{pick(w.dice, faults), pick(w.dice, []int{2, 5, 10, 40, 100})})
 }
 
 // decideByHeader returns what befalls requests to the gateway.

@@ -41,7 +41,7 @@ func customerStack(t *testing.T, seed uint64) *stack {
 func lobStack(t *testing.T, seed uint64) *stack {
 	s := newStack(t, seed, 2, spec{name: "lob", tenants: numbered(50), users: 100, workers: 80, settings: large})
 	s.asLoB(t)
-	s.wire(t, agw.Config{Flow: agw.LoB, ServiceTransport: trackingTransport{s.srv.Transport(), s.bodies}})
+	s.wire(t, agw.Config{Flow: agw.LoB, ServiceTransport: trackingTransport{s.srv.Transport(), s.bodies, s.ledger}})
 	return s
 }
 
@@ -75,7 +75,7 @@ func suspendsStack(t *testing.T, seed uint64) *stack {
 		t.Fatal(err)
 	}
 	flow, err := lob.NewFlow(creds, &lob.Options{
-		RootCAs: s.srv.RootCAs(), Base: trackingTransport{s.srv.Transport(), s.bodies},
+		RootCAs: s.srv.RootCAs(), Base: trackingTransport{s.srv.Transport(), s.bodies, s.ledger},
 		Settings: s.settings, OnEvent: s.onEvent, Clock: s.clock.Now,
 	})
 	if err != nil {
@@ -110,8 +110,8 @@ func (s *stack) asLoB(t *testing.T) {
 	s.manyTenants, s.write = true, s.srv.WriteDestinationBinding
 	s.srv.Destinations.SetField("expires_in", nil)
 	use := leastUse(s.settings.ExpiryBuffer)
-	s.watch("auth", s.srv.Auth.Service, s.srv.Auth, byTenant, use)
-	s.watch("fragments", s.srv.Fragments, nil, byLabel, always)
+	s.watch("auth", s.srv.Auth.Service, s.srv.Auth, byTenant, use).budget.rotationsOnly = true
+	s.watch("fragments", s.srv.Fragments, nil, byLabel, always).budget.rotationsOnly = true
 	s.watch("destination", s.srv.Destinations.Service, s.srv.Destinations, byUser, use)
 	s.mount(t)
 }

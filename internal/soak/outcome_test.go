@@ -43,7 +43,7 @@ func (c *call) failure(ctx context.Context, err error) string {
 	case errors.Is(err, tokensource.ErrNoUserToken):
 		return only(c.invalid == "blank user", "no user token")
 	case errors.Is(err, tokensource.ErrSubjectConflict):
-		return only(c.invalid == "conflict", "subject conflict")
+		return only(c.invalid == "conflict" || c.invalid == "bad tenant" && c.def && c.who.jwt != "", "subject conflict")
 	case errors.As(err, &tenant):
 		return only(c.invalid == "bad tenant", "tenant error")
 	case errors.Is(err, transport.ErrForeignHost):

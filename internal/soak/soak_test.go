@@ -70,25 +70,30 @@ func finish(t *testing.T, all []*stack) {
 	}
 }
 
-// report prints the figures: a line for each stack, and one for all.
+// topics are what a ledger counts and a report shows.
+var topics = [...]string{"calls", "gateway faults", "service faults", "actions", "service tokens"}
+
+// report prints the figures: a line for each topic of a stack, and one for all.
 func report(t *testing.T, all []*stack, seed uint64) {
-	total := newLedger()
-	requests := 0
+	total, requests, budget := newLedger(), 0, 0
 	for _, s := range all {
-		for _, topic := range []string{"calls", "gateway faults", "service faults", "actions"} {
+		for _, topic := range topics {
 			n, kinds := s.ledger.sum(topic)
 			t.Logf("%s: %d %s: %s", s.name, n, topic, kinds)
 		}
 		total.merge(s.ledger)
-		requests += s.srv.Counts().Services()
+		for _, sv := range s.services {
+			got := sv.budget.snapshot()
+			requests += got.total
+			budget += got.total - got.early + s.excuses(sv.name)
+		}
 	}
 	var line strings.Builder
-	fmt.Fprintf(&line, "soak: seed %d, %v", seed, *duration)
-	for _, topic := range []string{"calls", "gateway faults", "service faults", "actions"} {
+	fmt.Fprintf(&line, "soak of %v, seed %d: %d violations; %d requests for tokens, budget %d", *duration, seed, total.violations, requests, budget)
+	for _, topic := range topics {
 		n, kinds := total.sum(topic)
 		fmt.Fprintf(&line, "; %d %s (%s)", n, topic, kinds)
 	}
-	fmt.Fprintf(&line, "; %d token requests; %d violations", requests, total.violations)
 	t.Log(line.String())
 	_, _ = fmt.Fprintln(os.Stdout, line.String())
 }

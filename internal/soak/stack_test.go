@@ -46,9 +46,8 @@ type stack struct {
 	services      []*service
 
 	grants, unsure atomic.Int64 // how often the source was asked; and how often more it may have been
-	rotations      atomic.Int64 // of credentials
-	sweeps         atomic.Int64 // how often all tokens went at once, other than by a rotation
-	forgotten      atomic.Int64 // subjects
+	forgotten      atomic.Int64 // how many subjects were
+	sweeps         sweeps
 }
 
 // A service is one that the library asks for tokens, or on the way to them.
@@ -108,7 +107,7 @@ func (s *stack) strangers(own string) []string {
 // watch keeps an eye on a service, and has things go wrong there.
 func (s *stack) watch(name string, of *agwtest.Service, issuer *agwtest.Issuer, key func(agwtest.Request) string, least rule) *service {
 	sv := &service{name: name, Service: of, issuer: issuer, lives: &lives{}}
-	sv.budget = newBudget(key, least, sv.lives)
+	sv.budget = &budget{key: key, least: least, lives: sv.lives, sweeps: &s.sweeps, last: map[string]asked{}}
 	sv.weather = &weather{dice: s.dice, ledger: s.ledger}
 	of.OnRequest(sv.weather.decide)
 	of.OnAnswer(sv.budget.see)
@@ -123,6 +122,9 @@ func (s *stack) watch(name string, of *agwtest.Service, issuer *agwtest.Issuer, 
 // the double knowing: an answer of status 200 that was of no use, or came too late.
 func (s *stack) onEvent(ev tokensource.Event) {
 	s.ledger.count("events", ev.Flow+" "+string(ev.Kind))
+	if ev.Kind == tokensource.EventRotate {
+		s.sweeps.happened()
+	}
 	if ev.Err == nil {
 		return
 	}

@@ -152,13 +152,21 @@ func (b *trackedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// trackingTransport tracks the bodies of what base answers.
+// trackingTransport tracks the bodies of what base answers. It counts the service
+// tokens that have expired while their requests were waiting in line: that is no
+// violation, but costs another request.
 type trackingTransport struct {
 	base   *http.Transport
 	bodies *bodies
+	ledger *ledger
 }
 
 func (r trackingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if raw, ok := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer "); ok {
+		if tok, err := parseToken(raw); err == nil && !time.Now().Before(tok.end()) {
+			r.ledger.count("service tokens", "expired in line")
+		}
+	}
 	resp, err := r.base.RoundTrip(req)
 	if err == nil {
 		resp.Body = r.bodies.track(resp.Body)
