@@ -40,7 +40,7 @@ func (s *stack) actions() []action {
 		{"token revoked", 8, s.revokeNewest},
 		{"user revoked", 8, func() { s.srv.RevokeUser(s.someUser()) }},
 		{"all revoked", 1, s.srv.RevokeAll},
-		{"user refused", 4, s.refuseUser},
+		{"user refused", 4, func() { s.refuse(s.dice.n((s.users + 9) / 10)) }},
 		{"forget", 8, func() { s.source.Forget(s.people.any(s.dice).asked()); s.forgotten.Add(1) }},
 		{"purge", 1, func() { s.sweeps.during(s.source.Purge) }},
 		{"idle connections closed", 3, s.tap.CloseIdleConnections},
@@ -93,13 +93,12 @@ func (s *stack) revokeNewest() {
 	}
 }
 
-// refuseUser has the services refuse one more user, and all others no longer.
-func (s *stack) refuseUser() {
-	refused := s.dice.n(s.users)
+// refuse has the services refuse the user of that number, and all others no longer.
+func (s *stack) refuse(number int) {
 	for n := range s.users {
 		for _, sv := range s.services {
 			if sv.issuer != nil {
-				sv.issuer.RefuseUser(fmt.Sprintf("u%03d", n), n == refused)
+				sv.issuer.RefuseUser(fmt.Sprintf("u%03d", n), n == number)
 			}
 		}
 	}
@@ -135,11 +134,11 @@ func (s *stack) stepClock() {
 func (s *stack) calm() {
 	for _, sv := range s.services {
 		sv.weather.now.Store(nil)
+		if sv.issuer != nil {
+			sv.lives.set(sv.issuer, time.Hour)
+		}
 	}
-	for n := range s.users {
-		s.srv.Tokens.RefuseUser(fmt.Sprintf("u%03d", n), false)
-		s.srv.Destinations.RefuseUser(fmt.Sprintf("u%03d", n), false)
-	}
+	s.refuse(-1)
 	if s.clock != nil {
 		s.sweeps.during(func() { s.clock.stepTo(0) })
 		s.clock.suspend(false)

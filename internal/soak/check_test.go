@@ -23,22 +23,33 @@ func hidden(err error) bool {
 // recovers checks that everything works again once all faults are gone. Rests are
 // ended: of the tokens by the purge, of the service tokens by new credentials.
 func (s *stack) recovers(ctx context.Context) {
-	s.calm()
 	s.rotate()
 	s.sweeps.during(s.source.Purge)
 	for _, tenant := range s.tenants {
 		for _, user := range []string{"", "u000"} {
-			c := &call{who: subject{tenant: tenant, user: user}, target: path, patient: 10 * fetchTimeout}
+			who := subject{tenant: tenant, user: user}
 			if user != "" {
-				c.who.jwt = s.people.token(c.who)
+				who.jwt = s.people.token(who)
 			}
-			before := s.ledger.of("calls", "ok")
-			s.do(ctx, c)
-			if s.ledger.of("calls", "ok") == before {
-				s.ledger.violate("%s: no success although all faults are gone", c.who.fingerprint())
+			if !s.serves(ctx, who) {
+				s.ledger.violate("%s: no success although all faults are gone", who.fingerprint())
 			}
 		}
 	}
+}
+
+// serves reports whether a call for who succeeds, at the third attempt if this machine
+// is slow.
+func (s *stack) serves(ctx context.Context, who subject) bool {
+	before := s.ledger.of("calls", "ok")
+	for range 3 {
+		s.do(ctx, &call{who: who, target: path, patient: 10 * fetchTimeout})
+		if s.ledger.of("calls", "ok") > before {
+			return true
+		}
+		s.sweeps.during(s.source.Purge)
+	}
+	return false
 }
 
 // check compares all that was counted.
