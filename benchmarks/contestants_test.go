@@ -4,15 +4,17 @@ import (
 	"context"
 	"maps"
 	"net/http"
+	"runtime"
 	"testing"
 
 	"cloud.google.com/go/auth"
 	"cloud.google.com/go/auth/httptransport"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	azruntime "github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"golang.org/x/oauth2"
 
+	"github.com/agwgo/agw/tokensource"
 	"github.com/agwgo/agw/transport"
 )
 
@@ -39,6 +41,8 @@ func contestants() []contestant {
 		{"floor", 0, floor},
 		{"shallow", 0, shallow},
 		{"oauth2", 0, viaOAuth2},
+		{"oauth2/beside-users=20", 0, beside(20)},
+		{"oauth2/beside-users=10000", 0, beside(10_000)},
 		{"google/telemetry=off", 0, google(true)},
 		{"google/telemetry=default", 0, google(false)},
 		{"azcore", 0, viaAzcore},
@@ -117,6 +121,31 @@ func viaOAuth2(tb testing.TB, b *base) func() worker {
 	return roundTrips(tb, &oauth2.Transport{Source: oauth2.ReuseTokenSource(newServices().oauth2Token(), nil), Base: b})
 }
 
+// beside is viaOAuth2, with the one token that it has, in the program of ours: there
+// are as many users on the heap, and each request acts for another one. It tells what
+// of the cost of many users is their being there, and what is looking them up.
+func beside(users int) func(testing.TB, *base) func() worker {
+	return func(tb testing.TB, b *base) func() worker {
+		src := newServices().customerSource(tb, roomFor(users))
+		all := userContexts(users)
+		fill(tb, src, all)
+		turns := newTurns(all)
+		rt := &oauth2.Transport{Source: oauth2.ReuseTokenSource(newServices().oauth2Token(), nil), Base: b}
+		return func() worker {
+			who := turns()
+			req := newRequest(tb, who, realHost)
+			return func() (*http.Response, error) {
+				who.advance()
+				if s, _ := tokensource.SubjectFromContext(who); s.UserToken == "" {
+					return nil, tokensource.ErrNoUserToken
+				}
+				defer runtime.KeepAlive(src)
+				return rt.RoundTrip(req)
+			}
+		}
+	}
+}
+
 // googleToken is a token provider of cloud.google.com/go/auth.
 type googleToken struct{ token *oauth2.Token }
 
@@ -146,11 +175,11 @@ func (t azureToken) GetToken(context.Context, policy.TokenRequestOptions) (azcor
 }
 
 func viaAzcore(tb testing.TB, b *base) func() worker {
-	bearer := runtime.NewBearerTokenPolicy(azureToken{newServices().oauth2Token()}, []string{"scope"}, nil)
-	pipeline := runtime.NewPipeline("benchmark", "v1", runtime.PipelineOptions{PerRetry: []policy.Policy{bearer}},
+	bearer := azruntime.NewBearerTokenPolicy(azureToken{newServices().oauth2Token()}, []string{"scope"}, nil)
+	pipeline := azruntime.NewPipeline("benchmark", "v1", azruntime.PipelineOptions{PerRetry: []policy.Policy{bearer}},
 		&policy.ClientOptions{Transport: b})
 	return func() worker {
-		req, err := runtime.NewRequestFromRequest(newRequest(tb, context.Background(), realHost))
+		req, err := azruntime.NewRequestFromRequest(newRequest(tb, context.Background(), realHost))
 		if err != nil {
 			tb.Fatal(err)
 		}

@@ -74,7 +74,7 @@ func must(tb testing.TB, base *base, work worker) {
 func TestContestants(t *testing.T) {
 	t.Parallel()
 	for _, c := range contestants() {
-		if c.users > 1000 { // the same as with fewer
+		if strings.HasSuffix(c.name, "users=10000") { // the same as with fewer
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
