@@ -25,7 +25,7 @@ import (
 func TestExpiry(t *testing.T) {
 	t.Parallel()
 	ctx, s := start(t, agw.Config{}, greeter{})
-	s.server.Tokens.SetLifetime(time.Second)
+	s.server.Tokens.SetLifetime(2 * time.Second)
 	client := s.as(t, ctx, "alice")
 	var tokens []string
 	eventually(t, ctx, "waiting for the third token", func() bool {

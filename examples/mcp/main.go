@@ -2,13 +2,15 @@
 // one session for each user, and the server sees who calls. It needs no account and
 // no network: the gateway and the MCP servers behind it run in this process.
 //
-//	go run -C examples/mcp .
+//	go run -C examples/mcp .            # a customer agent
+//	go run -C examples/mcp . -flow lob  # a LoB agent, for two tenants
 //
 // What a program of its own needs of it is the function connect.
 package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -25,7 +27,9 @@ func main() {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := run(ctx, os.Stdout); err != nil {
+	flow := flag.String("flow", string(agw.Customer), "which kind of agent: customer or lob")
+	flag.Parse()
+	if err := run(ctx, agw.FlowName(*flow), os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "mcp:", err)
 		os.Exit(1)
 	}
@@ -33,11 +37,12 @@ func main() {
 
 // connect opens the session of one user with one MCP server. The client acts for
 // that user in all that the SDK does on its own, too: pings, streams and their
-// resumption, and the end of the session.
-func connect(ctx context.Context, gw *agw.Gateway, server agw.Endpoint, userJWT string, opts *mcp.ClientOptions) (*mcp.ClientSession, error) {
+// resumption, and the end of the session. A user is a tokensource.Subject, such as
+// {UserToken: jwt}.
+func connect(ctx context.Context, gw *agw.Gateway, server agw.Endpoint, user tokensource.Subject, opts *mcp.ClientOptions) (*mcp.ClientSession, error) {
 	client := mcp.NewClient(&mcp.Implementation{Name: "my-agent", Version: "1.0.0"}, opts)
 	return client.Connect(ctx, &mcp.StreamableClientTransport{
 		Endpoint:   server.URL,
-		HTTPClient: gw.ClientFor(tokensource.Subject{UserToken: userJWT}),
+		HTTPClient: gw.ClientFor(user),
 	}, nil)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,17 +21,27 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestRun(t *testing.T) {
-	var report strings.Builder
-	if err := run(t.Context(), &report); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{
-		"sap.s4:apiAccess:salesOrder:v1", "whoami         user alice,", "whoami         user bob,",
-		"progress 1/4 2/4 3/4 4/4", "forecast_for_alice", "2 token requests, 0 sessions with errors",
+	for flow, want := range map[agw.FlowName][]string{
+		agw.Customer: {"alice at sap.s4", "bob at sap.sf", ", 2 requests for tokens and servers, 0 sessions with errors"},
+		agw.LoB:      {"alice of tenant1 at sap.s4", "bob of tenant2 at sap.sf", ", 0 sessions with errors"},
 	} {
-		if !strings.Contains(report.String(), want) {
-			t.Errorf("the report lacks %q:\n%s", want, &report)
-		}
+		t.Run(string(flow), func(t *testing.T) {
+			var report strings.Builder
+			if err := run(t.Context(), flow, &report); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range append(want, "whoami         user alice,", "whoami         user bob,", "progress 1/4 2/4 3/4 4/4", "forecast_for_alice") {
+				if !strings.Contains(report.String(), want) {
+					t.Errorf("the report lacks %q:\n%s", want, &report)
+				}
+			}
+		})
+	}
+}
+
+func TestRunOfNoFlow(t *testing.T) {
+	if err := run(t.Context(), "other", io.Discard); err == nil {
+		t.Error("want an error")
 	}
 }
 
@@ -43,7 +54,7 @@ func start(t *testing.T, cfg agw.Config) (context.Context, *scene) {
 	t.Helper()
 	detecting.Lock()
 	defer detecting.Unlock()
-	s, err := newScene(cfg)
+	s, err := newScene(agw.Customer, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,8 +77,7 @@ func (s *scene) endpoint(t *testing.T, ctx context.Context) agw.Endpoint {
 // as returns a session of user with the first MCP server, which is closed in the end.
 func (s *scene) as(t *testing.T, ctx context.Context, user string, opts *mcp.ClientOptions) *mcp.ClientSession {
 	t.Helper()
-	jwt := s.server.UserToken(agwtest.User{Name: user})
-	session, err := connect(ctx, s.gateway, s.endpoint(t, ctx), jwt, opts)
+	session, err := connect(ctx, s.gateway, s.endpoint(t, ctx), subjectOf(s, user), opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,56 +14,84 @@ import (
 
 	"github.com/agwgo/agw"
 	"github.com/agwgo/agw/agwtest"
+	"github.com/agwgo/agw/tokensource"
 )
 
 // run plays the whole scene and reports on out. It fails if a tool saw anybody else
 // than the user of its session.
-func run(ctx context.Context, out io.Writer) error {
-	s, err := newScene(agw.Config{})
+func run(ctx context.Context, flow agw.FlowName, out io.Writer) error {
+	s, err := newScene(flow, agw.Config{})
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	servers, err := s.gateway.MCPServers(ctx)
-	if err != nil {
-		return err
-	}
 	fmt.Fprintf(out, "MCP servers of the %s credentials\n", s.gateway.Flow())
-	for _, server := range servers {
-		fmt.Fprintf(out, "  %-32s %s\n", server.ORDID, server.URL)
+	var visits []*visit
+	for _, tenant := range s.tenants() {
+		servers, err := s.gateway.MCPServers(tokensource.WithTenant(ctx, tenant))
+		if err != nil {
+			return err
+		}
+		for _, server := range servers {
+			fmt.Fprintf(out, "  %-8s %-32s %s\n", cmp.Or(tenant, "(own)"), server.ORDID, server.URL)
+		}
+		visits = append(visits, s.visits(tenant, servers, out)...)
 	}
 	var wrong []error
-	for _, user := range []string{"alice", "bob"} {
-		jwt := s.server.UserToken(agwtest.User{Name: user})
-		for _, server := range servers {
-			v := &visit{out: out, user: user}
-			if err := v.play(ctx, s.gateway, server, jwt); err != nil {
-				wrong = append(wrong, fmt.Errorf("%s at %s: %w", user, server.ORDID, err))
-			}
+	for _, v := range visits {
+		if err := v.play(ctx, s.gateway); err != nil {
+			wrong = append(wrong, fmt.Errorf("%s at %s: %w", v.caller, v.server.ORDID, err))
 		}
 	}
 	counts := s.server.Counts()
-	fmt.Fprintf(out, "\n%d requests to the gateway, %d token requests, %d sessions with errors\n", counts.Gateway, counts.Token, len(wrong))
+	fmt.Fprintf(out, "\n%d requests to the gateway, %d requests for tokens and servers, %d sessions with errors\n", counts.Gateway, counts.Services(), len(wrong))
 	return errors.Join(wrong...)
+}
+
+// visits returns one visit of each user to each of a tenant's servers.
+func (s *scene) visits(tenant string, servers []agw.Endpoint, out io.Writer) (visits []*visit) {
+	for _, user := range []string{"alice", "bob"} {
+		jwt := s.server.UserToken(agwtest.User{Name: user, Tenant: tenant})
+		for _, server := range servers {
+			visits = append(visits, &visit{
+				out: out, server: server,
+				caller:  caller{user, tenant},
+				subject: tokensource.Subject{Tenant: tenant, UserToken: jwt},
+			})
+		}
+	}
+	return visits
+}
+
+// caller is who a tool should see.
+type caller struct{ user, tenant string }
+
+func (c caller) String() string {
+	if c.tenant == "" {
+		return c.user
+	}
+	return c.user + " of " + c.tenant
 }
 
 // visit is the session of one user with one MCP server.
 type visit struct {
 	out      io.Writer
-	user     string
+	server   agw.Endpoint
+	caller   caller
+	subject  tokensource.Subject
 	session  *mcp.ClientSession
 	progress chan string
 	changed  chan struct{}
 }
 
-func (v *visit) play(ctx context.Context, gw *agw.Gateway, server agw.Endpoint, jwt string) (err error) {
+func (v *visit) play(ctx context.Context, gw *agw.Gateway) (err error) {
 	v.progress, v.changed = make(chan string, exportSteps), make(chan struct{}, 1)
-	v.session, err = connect(ctx, gw, server, jwt, v.options())
+	v.session, err = connect(ctx, gw, v.server, v.subject, v.options())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, v.session.Close()) }()
-	fmt.Fprintf(v.out, "\n%s at %s\n", v.user, server.ORDID)
+	fmt.Fprintf(v.out, "\n%s at %s\n", v.caller, v.server.ORDID)
 	v.report("session", "protocol %s", v.session.InitializeResult().ProtocolVersion)
 	for _, step := range []func(context.Context) error{v.tools, v.whoami, v.orders, v.export, v.learn, v.tools} {
 		if err := step(ctx); err != nil {
@@ -110,6 +139,9 @@ func (v *visit) whoami(ctx context.Context) error {
 		return err
 	}
 	v.report(toolWhoami, "user %s, client %s, tenant %s, token %s", orTechnical(c.User), c.Client, c.Tenant, c.TokenID)
+	if v.caller.tenant != "" && c.Tenant != v.caller.tenant {
+		return fmt.Errorf("the tool saw tenant %s", c.Tenant)
+	}
 	return v.check(c.User)
 }
 
@@ -143,7 +175,7 @@ func (v *visit) export(ctx context.Context) error {
 }
 
 func (v *visit) learn(ctx context.Context) error {
-	params := &mcp.CallToolParams{Name: toolLearn, Arguments: lesson{Name: "forecast_for_" + v.user}}
+	params := &mcp.CallToolParams{Name: toolLearn, Arguments: lesson{Name: "forecast_for_" + v.caller.user}}
 	if err := call(ctx, v.session, params, nil); err != nil {
 		return err
 	}
@@ -157,7 +189,7 @@ func (v *visit) learn(ctx context.Context) error {
 }
 
 func (v *visit) check(seen string) error {
-	if seen != v.user {
+	if seen != v.caller.user {
 		return fmt.Errorf("the tool saw %s", orTechnical(seen))
 	}
 	return nil

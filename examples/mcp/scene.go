@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"maps"
 	"net/url"
 	"os"
 
@@ -13,16 +15,17 @@ import (
 // scene is what the program plays in: a gateway with MCP servers behind it, and the
 // credentials of this program.
 type scene struct {
+	flow    agw.FlowName
 	server  *agwtest.Server
 	gateway *agw.Gateway
 	mcp     []*mcp.Server
 	mount   string
 }
 
-// newScene starts the services, puts a credentials file where a pod would find it,
-// and obtains a gateway by the same detection.
-func newScene(cfg agw.Config) (s *scene, err error) {
-	s = &scene{}
+// newScene starts the services, puts credentials where a pod would find them, and
+// obtains a gateway by the same detection.
+func newScene(flow agw.FlowName, cfg agw.Config) (s *scene, err error) {
+	s = &scene{flow: flow}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -43,34 +46,59 @@ func newScene(cfg agw.Config) (s *scene, err error) {
 	if s.mount, err = os.MkdirTemp("", "mcp-"); err != nil {
 		return nil, err
 	}
-	if err = s.server.WriteBinding(s.mount); err != nil {
-		return nil, err
+	return s, s.detect(cfg)
+}
+
+// tenants returns those that the agent acts in; "" is its own.
+func (s *scene) tenants() []string {
+	if s.flow == agw.LoB {
+		return []string{"tenant1", "tenant2"}
 	}
-	cfg.RootCAs = s.server.RootCAs()
-	s.gateway, err = detect(s.mount, cfg)
-	return s, err
+	return []string{""}
+}
+
+// detect obtains the gateway from the credentials of the flow.
+func (s *scene) detect(cfg agw.Config) (err error) {
+	env := map[string]string{"SERVICE_BINDING_ROOT": s.mount}
+	switch s.flow {
+	case agw.Customer:
+		if err := s.server.WriteBinding(s.mount); err != nil {
+			return err
+		}
+		cfg.RootCAs = s.server.RootCAs()
+	case agw.LoB: // the hosts of tenants exist in the test double only
+		maps.Copy(env, s.server.LoBEnv())
+		cfg.ServiceTransport, cfg.Transport.Base = s.server.Transport(), s.server.Transport()
+	default:
+		return fmt.Errorf("-flow %q, must be %q or %q", s.flow, agw.Customer, agw.LoB)
+	}
+	defer setenv(env)()
+	s.gateway, err = agw.New(cfg)
+	return err
+}
+
+// setenv sets variables and returns a function that restores them.
+func setenv(vars map[string]string) (restore func()) {
+	before := make(map[string]string)
+	for name, value := range vars {
+		if old, ok := os.LookupEnv(name); ok {
+			before[name] = old
+		}
+		_ = os.Setenv(name, value)
+	}
+	return func() {
+		for name := range vars {
+			_ = os.Unsetenv(name)
+		}
+		for name, value := range before {
+			_ = os.Setenv(name, value)
+		}
+	}
 }
 
 // path is where the gateway has the MCP server of d.
 func path(d agwtest.Dependency) string {
 	return "/v1/mcp/" + url.PathEscape(d.OrdID) + "/" + url.PathEscape(d.GlobalTenantID)
-}
-
-// detect returns the gateway of the credentials mounted at root.
-func detect(root string, cfg agw.Config) (*agw.Gateway, error) {
-	const name = "SERVICE_BINDING_ROOT"
-	before, had := os.LookupEnv(name)
-	if err := os.Setenv(name, root); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if had {
-			_ = os.Setenv(name, before)
-		} else {
-			_ = os.Unsetenv(name)
-		}
-	}()
-	return agw.New(cfg)
 }
 
 func (s *scene) close() {

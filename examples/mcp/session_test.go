@@ -136,7 +136,10 @@ func TestKeepAliveRequiresUser(t *testing.T) {
 	pings := s.countPings()
 	ctx = tokensource.WithUserToken(ctx, subjectOf(s, "alice").UserToken)
 	session := s.over(t, ctx, s.gateway.Client(), &mcp.ClientOptions{KeepAlive: 20 * time.Millisecond})
-	_ = session.Wait()
+	defer context.AfterFunc(ctx, func() { _ = session.Close() })()
+	if err := session.Wait(); ctx.Err() != nil {
+		t.Errorf("the session went on: %v", err)
+	}
 	if n := pings.Load(); n != 0 {
 		t.Errorf("%d pings got through", n)
 	}

@@ -131,7 +131,7 @@ func TestCallResumes(t *testing.T) {
 func TestCallOutlivesToken(t *testing.T) {
 	t.Parallel()
 	ctx, s := start(t, agw.Config{})
-	const life = time.Second
+	const life = 2 * time.Second
 	s.server.Tokens.SetLifetime(life)
 	mcp.AddTool(s.mcp[0], &mcp.Tool{Name: "outlive"}, func(ctx context.Context, req *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, agwtest.Caller, error) {
 		select {
