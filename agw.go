@@ -11,6 +11,7 @@ import (
 
 	"github.com/agwgo/agw/cache"
 	"github.com/agwgo/agw/flows/customer"
+	"github.com/agwgo/agw/flows/lob"
 	"github.com/agwgo/agw/tokensource"
 	"github.com/agwgo/agw/transport"
 )
@@ -22,6 +23,11 @@ type Config struct {
 	// credentials file, then variables (both customer), then the Destination Service
 	// (LoB).
 	Flow FlowName
+
+	// CustomerCredentials or LoBCredentials, if not nil, are used instead of what the
+	// environment offers, and decide on the flow.
+	CustomerCredentials *customer.Credentials
+	LoBCredentials      *lob.Credentials
 
 	// Tenant is the tenant of calls whose context names none; TenantFunc, if not nil,
 	// is asked for it first. LoB only: a customer's credentials are of one tenant.
@@ -103,12 +109,15 @@ func (cfg Config) transport() transport.Options {
 
 // Client returns a new client that acts for the subject of each request's context.
 // It may be altered; all clients share their connections and tokens. It has no
-// timeout, which would cut streams: use contexts.
+// timeout, which would cut streams: use contexts. A cookie jar sees one host for all
+// tenants, the placeholder of URL: give clients of different subjects jars of their
+// own.
 func (g *Gateway) Client() *http.Client { return g.client(g.source) }
 
 // ClientFor returns a client like Client that acts for subject where a context does
-// not say otherwise: for pings and streams that a protocol library starts on its
-// own.
+// not say otherwise. Use it with MCP and other protocol libraries: they send pings
+// and open streams with contexts of their own, which would act under the technical
+// token.
 func (g *Gateway) ClientFor(subject tokensource.Subject) *http.Client {
 	return g.client(g.source.For(subject))
 }
@@ -130,7 +139,8 @@ func (g *Gateway) Purge() {
 }
 
 // Source returns the source of the tokens, for other OAuth tooling and for its
-// counters (Stats).
+// counters (Stats). What caches in front of it, such as oauth2.ReuseTokenSource,
+// does not learn that the gateway has refused a token.
 func (g *Gateway) Source() *tokensource.Source { return g.source }
 
 // Flow returns the name of the flow that is in use.
@@ -170,5 +180,9 @@ func (g *Gateway) Agents(ctx context.Context) ([]Endpoint, error) { return g.flo
 // service.
 func (g *Gateway) ClientID(ctx context.Context) (string, error) { return g.flow.ClientID(ctx) }
 
-// CloseIdleConnections closes the connections to the gateway that are not in use.
-func (g *Gateway) CloseIdleConnections() { g.Client().CloseIdleConnections() }
+// CloseIdleConnections closes all connections that are not in use, those to the
+// token services included.
+func (g *Gateway) CloseIdleConnections() {
+	g.Client().CloseIdleConnections()
+	g.flow.CloseIdleConnections()
+}

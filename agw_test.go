@@ -184,6 +184,8 @@ func TestBadConfig(t *testing.T) {
 		"Flow":                  {Flow: "other"},
 		"FallbackTTL":           {Settings: cache.Settings{FallbackTTL: 1}},
 		"ExpiryBuffer":          {Flow: agw.LoB, Settings: cache.Settings{ExpiryBuffer: -2}},
+		"both":                  {CustomerCredentials: new(customer.Credentials), LoBCredentials: new(lob.Credentials)},
+		"other flow":            {Flow: agw.LoB, CustomerCredentials: new(customer.Credentials)},
 		"MaxConcurrentRequests": {MaxConcurrentRequests: -1},
 		"Tenant":                {Flow: agw.LoB, Tenant: "a.b"},
 	} {
@@ -343,5 +345,36 @@ func TestForgetAndPurge(t *testing.T) {
 	gw.Purge()
 	if n := spent(); n != 3 {
 		t.Errorf("%d requests after everything was dropped", n)
+	}
+}
+
+// Credentials that are given do not depend on the environment, so that one program
+// can be several agents.
+func TestGivenCredentials(t *testing.T) {
+	server := start(t, agwtest.Options{})
+	mount(t, server)
+	setenv(t, server.LoBEnv())
+	fromFile, err := customer.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fromEnv, err := lob.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SERVICE_BINDING_ROOT", t.TempDir())
+	t.Setenv("APPFND_CONHOS_LANDSCAPE", "")
+
+	cfg := config(server)
+	cfg.CustomerCredentials = fromFile
+	gw := newGateway(t, cfg)
+	if get(t.Context(), t, gw.Client(), gw.URL("x")); gw.Flow() != agw.Customer {
+		t.Errorf("the flow is %s", gw.Flow())
+	}
+	cfg = config(server)
+	cfg.LoBCredentials, cfg.Tenant = fromEnv, "acme"
+	gw = newGateway(t, cfg)
+	if echo := get(t.Context(), t, gw.Client(), gw.URL("x")); gw.Flow() != agw.LoB || echo.Tenant != "acme" {
+		t.Errorf("the flow is %s, the tenant %q", gw.Flow(), echo.Tenant)
 	}
 }

@@ -22,6 +22,7 @@ const (
 type flow interface {
 	tokensource.Flow
 	ClientID(context.Context) (string, error)
+	CloseIdleConnections()
 	mcpServers(context.Context) ([]Endpoint, error)
 	agents(context.Context) ([]Endpoint, error)
 }
@@ -30,15 +31,20 @@ type flow interface {
 // credentials. Credentials that are found, but broken, are an error: they do not
 // make way for the next flow.
 func newFlow(cfg Config) (flow, error) {
-	switch cfg.Flow {
-	case Customer:
-		return newCustomer(cfg)
-	case LoB:
-		return newLoB(cfg)
-	case "":
-		return detect(cfg)
-	default:
+	if cfg.CustomerCredentials != nil && cfg.LoBCredentials != nil {
+		return nil, errors.New("agw: Config has both CustomerCredentials and LoBCredentials")
+	}
+	switch {
+	case cfg.Flow != "" && cfg.Flow != Customer && cfg.Flow != LoB:
 		return nil, fmt.Errorf("agw: Config.Flow is %q, must be %q, %q or empty", cfg.Flow, Customer, LoB)
+	case cfg.CustomerCredentials != nil && cfg.Flow == LoB, cfg.LoBCredentials != nil && cfg.Flow == Customer:
+		return nil, fmt.Errorf("agw: Config.Flow is %q, but the credentials are of the other flow", cfg.Flow)
+	case cfg.CustomerCredentials != nil, cfg.Flow == Customer:
+		return newCustomer(cfg)
+	case cfg.LoBCredentials != nil, cfg.Flow == LoB:
+		return newLoB(cfg)
+	default:
+		return detect(cfg)
 	}
 }
 

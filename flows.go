@@ -12,7 +12,7 @@ import (
 type customerFlow struct{ *customer.Flow }
 
 func newCustomer(cfg Config) (flow, error) {
-	creds, err := customer.Load()
+	creds, err := orLoad(cfg.CustomerCredentials, customer.Load)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func fromCustomer(e customer.Endpoint) Endpoint { return Endpoint(e) }
 type lobFlow struct{ *lob.Flow }
 
 func newLoB(cfg Config) (flow, error) {
-	creds, err := lob.Load()
+	creds, err := orLoad(cfg.LoBCredentials, lob.Load)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +84,14 @@ func fromLoBAgent(e lob.Endpoint) Endpoint {
 	agent := fromLoB(e)
 	agent.CardURL = strings.TrimRight(e.URL, "/") + cardPath
 	return agent
+}
+
+// orLoad returns creds, or, if they are nil, what load finds.
+func orLoad[C any](creds *C, load func() (*C, error)) (*C, error) {
+	if creds != nil {
+		return creds, nil
+	}
+	return load()
 }
 
 // cardPath is where an agent's card is, below its URL.

@@ -175,6 +175,9 @@ func (f *Flow) Fetch(ctx context.Context, s tokensource.Subject) (*tokensource.R
 	return &tokensource.Response{TokenResponse: token, GatewayURL: current.identity.GatewayURL}, nil
 }
 
+// CloseIdleConnections closes the connections that no request is using.
+func (f *Flow) CloseIdleConnections() { f.current.Load().client.CloseIdleConnections() }
+
 // Reload reads the credentials file again if it is another one than before, or if
 // refused is set. New credentials are in force at once, with new connections; an
 // error names the file, and the old credentials stay. It does nothing for
