@@ -45,7 +45,7 @@ const everything = slog.Level(-100)
 
 // logger logs everything as text and as JSON.
 func (o *output) logger() *slog.Logger {
-	opts := &slog.HandlerOptions{Level: everything, AddSource: true}
+	opts := &slog.HandlerOptions{Level: everything}
 	return slog.New(slog.NewMultiHandler(slog.NewTextHandler(&o.logs[0], opts), slog.NewJSONHandler(&o.logs[1], opts)))
 }
 
@@ -59,13 +59,23 @@ func (o *output) add(where, text string) {
 
 // event is a hook for events.
 func (o *output) event(ev tokensource.Event) {
-	o.value("event "+string(ev.Kind), ev)
+	o.add("event", fmt.Sprintf("%v %+v %#v", ev, ev, ev))
 	o.failure("error of event "+string(ev.Kind), ev.Err)
 }
 
-// value adds all that v prints as.
+// value adds all that v prints as, also with verbs that do not fit: for those,
+// package fmt follows pointers that it otherwise does not.
 func (o *output) value(where string, v any) {
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%t"} {
+	for _, verb := range []string{"%s", "%d", "%t"} {
+		o.add(where+" "+verb, fmt.Sprintf(verb, v))
+	}
+	o.usual(where, v)
+}
+
+// usual adds what v prints as with verbs that fit. It is for values of net/http that
+// are in use.
+func (o *output) usual(where string, v any) {
+	for _, verb := range []string{"%v", "%+v", "%#v"} {
 		o.add(where+" "+verb, fmt.Sprintf(verb, v))
 	}
 	if b, err := json.Marshal(v); err == nil {

@@ -21,8 +21,9 @@ const (
 // A vault knows secrets and recognizes any part of them, in whichever form a server
 // may have put it.
 type vault struct {
-	mu    sync.Mutex
-	names map[string]string // by gram
+	mu      sync.Mutex
+	secrets map[string]bool
+	names   map[string]string // by gram
 }
 
 // lock adds a secret.
@@ -30,15 +31,19 @@ func (v *vault) lock(name, secret string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.names == nil {
-		v.names = make(map[string]string)
+		v.secrets, v.names = make(map[string]bool), make(map[string]string)
 	}
+	if v.secrets[secret] {
+		return
+	}
+	v.secrets[secret] = true
 	for form, text := range spellings(secret) {
-		size := gram
+		label, size := name+", "+form, gram
 		if strings.EqualFold(form, "hex") {
 			size = hexGram
 		}
 		for i := 0; i+size <= len(text); i++ {
-			v.names[text[i:i+size]] = name + ", " + form
+			v.names[text[i:i+size]] = label
 		}
 	}
 }

@@ -90,7 +90,8 @@ func (w *world) asCustomer(t *testing.T, base *http.Transport) {
 		t.Fatal(err)
 	}
 	w.flow = flow
-	w.values = []any{creds, *creds, opts, *opts, flow}
+	w.values = []any{creds, *creds, flow}
+	w.usual("options", opts)
 	w.lists = []lister{
 		func(ctx context.Context) error { _, err := flow.MCPServers(ctx); return err },
 		func(ctx context.Context) error { _, err := flow.Agents(ctx); return err },
@@ -125,7 +126,8 @@ func (w *world) asLoB(t *testing.T, base *http.Transport) {
 	}
 	t.Cleanup(flow.CloseIdleConnections)
 	w.flow = flow
-	w.values = []any{creds, *creds, creds.Binding, &creds.Binding, opts, *opts, flow}
+	w.values = []any{creds, *creds, creds.Binding, &creds.Binding, flow}
+	w.usual("options", opts)
 	w.lists = []lister{
 		func(ctx context.Context) error { _, err := flow.MCPServers(ctx); return err },
 		func(ctx context.Context) error { _, err := flow.Agents(ctx); return err },
@@ -163,16 +165,16 @@ func (w *world) exercise(t *testing.T) (failures int) {
 		g, err := w.src.Grant(ctx)
 		note("grant of "+who, err)
 		w.value("grant of "+who, g)
-		_, err = w.src.TokenContext(ctx)
-		note("token of "+who, err)
 		note("call of "+who, w.call(t, ctx))
 	}
 	for _, list := range w.lists {
 		note("list", list(context.Background()))
 	}
-	for _, v := range append(w.values, w.src, *w.src, w.src.Stats(), w.client, w.client.Transport, w.flow.Identity()) {
+	for _, v := range append(w.values, w.src, *w.src, w.src.Stats(), w.flow.Identity()) {
 		w.value(fmt.Sprintf("%T", v), v)
 	}
+	w.usual("client", w.client)
+	w.usual("transport", w.client.Transport)
 	w.lockUsed()
 	return failures
 }
@@ -192,10 +194,10 @@ func (w *world) call(t *testing.T, ctx context.Context) error {
 	}
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, resp.Body)
-	w.value("request", req)
+	w.usual("request", req)
 	w.value("header of the request", req.Header)
-	w.value("response", resp)
-	w.value("request of the response", resp.Request)
+	w.usual("response", resp)
+	w.usual("request of the response", resp.Request)
 	w.value("header of the request of the response", resp.Request.Header)
 	return nil
 }
