@@ -6,3 +6,6 @@ package wire
 func Clean(text string, secrets ...string) string {
 	return newRedactor(secrets).clean(text)
 }
+
+// Shows reports whether text shows a part of a secret, or anything like a JWT.
+func Shows(text string, secrets ...string) bool { return newRedactor(secrets).conceal(text) != text }

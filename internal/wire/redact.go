@@ -85,10 +85,7 @@ func (r *redactor) clean(text string) string {
 	if len(text) > maxLook {
 		text = text[:maxLook]
 	}
-	text = jwtLike.ReplaceAllString(text, redacted) // first, while it still begins with eyJ
-	text = hexLike.ReplaceAllStringFunc(text, r.unmaskHex)
-	text = base64Like.ReplaceAllStringFunc(text, r.unmaskBase64)
-	text = r.redact(text)
+	text = r.conceal(text)
 	text = strings.Map(func(c rune) rune {
 		if unicode.IsPrint(c) {
 			return c
@@ -99,6 +96,15 @@ func (r *redactor) clean(text string) string {
 		return utf8.RuneError
 	}, strings.ToValidUTF8(text, string(utf8.RuneError)))
 	return cut(strings.TrimSpace(text))
+}
+
+// conceal replaces what text has of secrets, in every form that is known, and
+// everything that is like a JWT.
+func (r *redactor) conceal(text string) string {
+	text = jwtLike.ReplaceAllString(text, redacted) // first, while it still begins with eyJ
+	text = hexLike.ReplaceAllStringFunc(text, r.unmaskHex)
+	text = base64Like.ReplaceAllStringFunc(text, r.unmaskBase64)
+	return r.redact(text)
 }
 
 // redact replaces whatever text has in common with a secret.
