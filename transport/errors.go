@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	"github.com/agwgo/agw/internal/origin"
+	"github.com/agwgo/agw/internal/wire"
 )
 
 var (
@@ -59,4 +60,16 @@ func (e *tokenError) Timeout() bool {
 func (e *tokenError) Temporary() bool {
 	var t interface{ Temporary() bool }
 	return errors.As(e.err, &t) && t.Temporary()
+}
+
+// discreet returns the base's error about out, or what can be shown of it if it
+// quotes the token: net/http quotes malformed answers, and the gateway knows the
+// token.
+func discreet(out *outgoing, err error) error {
+	ended := out.Context().Err()
+	token := out.Header[authorization][0]
+	if ended != nil && errors.Is(err, ended) || !wire.Shows(err.Error(), token) {
+		return err
+	}
+	return errors.New("agw: the gateway's answer: " + wire.Clean(err.Error(), token))
 }

@@ -154,8 +154,11 @@ func (t *Transport) unsent(req *http.Request, err error) (*http.Response, error)
 // send has the base send out, on behalf of req.
 func (t *Transport) send(req *http.Request, out *outgoing) (*http.Response, error) {
 	resp, err := t.opts.Base.RoundTrip(&out.Request)
-	if err != nil || resp == nil {
-		return resp, err
+	if err != nil {
+		return resp, discreet(out, err)
+	}
+	if resp == nil {
+		return nil, nil
 	}
 	completeLocation(resp, out.URL)
 	// The header of out has the token. Whoever logs a response, or takes over the
