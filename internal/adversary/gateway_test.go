@@ -200,7 +200,7 @@ func TestAnswersForAnotherTenant(t *testing.T) {
 // callerSeen returns whom the gateway believed a call to come from.
 func (w *world) callerSeen(t *testing.T, ctx context.Context) agwtest.Caller {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	resp, err := w.client.Do(get(t, "/who").WithContext(ctx))
 	if err != nil {

@@ -162,7 +162,7 @@ var indiscreet = map[string]http.Handler{
 	"no HTTP":           rude("%s\r\n\r\n"),
 	"retry after": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", said(r))
-		w.WriteHeader(429)
+		w.WriteHeader(503)
 	}),
 	"www-authenticate": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Www-Authenticate", said(r))

@@ -57,7 +57,7 @@ func newWorld(t *testing.T, flow string, opts agwtest.Options) *world {
 		w.asLoB(t, base)
 	}
 	w.src, err = tokensource.New(w.flow, tokensource.Options{
-		Settings: cache.Settings{FetchTimeout: 1500 * time.Millisecond}, Logger: w.logger(), OnEvent: w.event,
+		Settings: cache.Settings{FetchTimeout: 10 * time.Second}, Logger: w.logger(), OnEvent: w.event,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +182,7 @@ func (w *world) exercise(t *testing.T) (failures int) {
 // call sends a request to the gateway, and keeps all but the body of the answer.
 func (w *world) call(t *testing.T, ctx context.Context) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "/v1/mcp/ord/tenant", strings.NewReader("hello"))
 	if err != nil {
