@@ -41,8 +41,6 @@ func contestants() []contestant {
 		{"floor", 0, floor},
 		{"shallow", 0, shallow},
 		{"oauth2", 0, viaOAuth2},
-		{"oauth2/beside-users=20", 0, beside(20)},
-		{"oauth2/beside-users=10000", 0, beside(10_000)},
 		{"google/telemetry=off", 0, google(true)},
 		{"google/telemetry=default", 0, google(false)},
 		{"azcore", 0, viaAzcore},
@@ -52,8 +50,10 @@ func contestants() []contestant {
 		{"agw/technical/realhost", 0, ours(realHost, 0, false)},
 		{"agw/users=20", 20, ours(placeholder, 20, false)},
 		{"agw/users=256", 256, ours(placeholder, 256, false)},
-		{"agw/users=10000", 10_000, ours(placeholder, 10_000, false)},
 		{"agw/users=20/correlation", 20, ours(placeholder, 20, true)},
+		{"agw/users=10000", 10_000, ours(placeholder, 10_000, false)},
+		{"oauth2/beside-users=20", 0, beside(20)},
+		{"oauth2/beside-users=10000", 0, beside(10_000)},
 	}
 }
 
