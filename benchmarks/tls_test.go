@@ -86,7 +86,8 @@ func send(b *testing.B, rt http.RoundTripper, req *http.Request) {
 // same processors.
 func BenchmarkTLS(b *testing.B) {
 	b.Run("call/floor", func(b *testing.B) { callDirectly(b, newWorld(b)) })
-	b.Run("call/warm", func(b *testing.B) { callWarm(b, newWorld(b)) })
+	b.Run("call/warm", func(b *testing.B) { callWarm(b, newWorld(b), false) })
+	b.Run("call/warm/correlation", func(b *testing.B) { callWarm(b, newWorld(b), true) })
 	b.Run("call/cold", func(b *testing.B) { callCold(b, newWorld(b)) })
 	b.Run("renewal", func(b *testing.B) { renew(b, newWorld(b), true) })
 	b.Run("renewal/connection=new", func(b *testing.B) { renew(b, newWorld(b), false) })
@@ -107,8 +108,8 @@ func callDirectly(b *testing.B, w *world) {
 }
 
 // callWarm calls with a token that is cached.
-func callWarm(b *testing.B, w *world) {
-	rt := transport.New(w.source(b, true), &transport.Options{Base: w.Transport()})
+func callWarm(b *testing.B, w *world, correlation bool) {
+	rt := transport.New(w.source(b, true), &transport.Options{Base: w.Transport(), NoCorrelationID: !correlation})
 	defer rt.CloseIdleConnections()
 	req := newRequest(b, context.Background(), placeholder)
 	w.measure(b, func() { send(b, rt, req) })
