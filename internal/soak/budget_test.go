@@ -21,6 +21,7 @@ type budget struct {
 	lives         *lives
 	sweeps        *sweeps
 	rotationsOnly bool // only they matter
+	perFetch      int  // how often a fetch may ask for the same; 0 if there is no telling
 
 	mu    sync.Mutex
 	last  map[string]asked
@@ -34,6 +35,9 @@ type asked struct {
 	ok    bool
 	sweep int // the number of the newest sweep that was an excuse, from 1
 	swept int // of how many requests
+
+	failures int       // in a row
+	since    time.Time // when the first of them was asked for
 }
 
 // tally is how many requests there were, for each reason.
@@ -44,6 +48,7 @@ type tally struct {
 	aged   int // the answer before was getting old
 	swept  int // all tokens had gone
 	early  int // none of these: something else must have taken the answer away
+	hasty  int // of all those: before the rest after a failure was over
 	other  int // what does not count here
 }
 
@@ -70,9 +75,34 @@ func (b *budget) see(r agwtest.Request) {
 	default:
 		b.tally.early++
 	}
+	if b.hasty(before, r.Time) {
+		b.tally.hasty++
+	}
 	ok := r.Status == http.StatusOK && !r.Faulty
 	before.at, before.until, before.ok = r.Time, r.Time.Add(b.least(b.lives.shortest(r.Time))), ok
+	switch {
+	case r.Status == http.StatusOK: // perhaps a success after all
+		before.failures = 0
+	case before.failures == 0:
+		before.failures, before.since = 1, r.Time
+	default:
+		before.failures++
+	}
 	b.last[key] = before
+}
+
+// hasty reports whether a request comes before it may, after so many failures. Each
+// fetch asks a few times, and then there is a rest of 1 s, doubled with each further
+// one up to 30 s.
+func (b *budget) hasty(before asked, at time.Time) bool {
+	if b.perFetch == 0 || before.failures == 0 || b.sweeps.between(before.since, at, b.rotationsOnly) {
+		return false
+	}
+	var rests time.Duration
+	for i := range before.failures / b.perFetch {
+		rests += min(time.Second<<min(i, 8), 30*time.Second)
+	}
+	return at.Sub(before.since) < rests
 }
 
 func (b *budget) snapshot() tally {

@@ -66,8 +66,12 @@ func (c *call) account(resp *http.Response, err error, fixedGateway bool) {
 // plan makes up a call.
 func (s *stack) plan(d *dice) *call {
 	c := &call{who: s.people.any(d), def: d.chance(10), patient: 20 * time.Second}
-	if s.briefs && d.chance(1) {
-		c.who = s.people.brief(d)
+	if s.briefs && d.chance(5) {
+		c.who = s.people.oldBrief(d)
+		if d.chance(20) {
+			c.who = s.people.newBrief(d)
+		}
+		s.briefCalls.Add(1)
 	}
 	c.body = pick(d, []string{"", "", "replayable", "once"})
 	c.target = s.target(c, d)

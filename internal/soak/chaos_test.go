@@ -41,8 +41,9 @@ func (s *stack) actions() []action {
 		{"user revoked", 8, func() { s.srv.RevokeUser(s.someUser()) }},
 		{"all revoked", 1, s.srv.RevokeAll},
 		{"user refused", 4, func() { s.refuse(s.dice.n((s.users + 9) / 10)) }},
-		{"forget", 8, func() { s.source.Forget(s.people.any(s.dice).asked()); s.forgotten.Add(1) }},
-		{"purge", 1, func() { s.sweeps.during(s.source.Purge) }},
+		{"forget", 8, s.forget},
+		{"purge", 1, s.purge},
+		{"all refused", 6, func() { s.srv.AlwaysUnauthorized(s.dice.chance(30)) }},
 		{"idle connections closed", 3, s.tap.CloseIdleConnections},
 		{"credentials rotated", 4, s.rotate},
 	}
@@ -50,7 +51,7 @@ func (s *stack) actions() []action {
 	case s.manyTenants:
 		all = append(all, action{"service tokens revoked", 4, s.srv.RevokeServiceTokens})
 		if s.clock != nil {
-			all = append(all, action{"suspended or resumed", 25, func() { s.clock.suspend(s.dice.chance(40)) }})
+			all = append(all, action{"suspended or resumed", 25, func() { s.clock.suspend(s.dice.chance(80)) }})
 		}
 	case s.clock != nil:
 		all = append(all, action{"clock stepped", 10, s.stepClock})
@@ -104,6 +105,16 @@ func (s *stack) refuse(number int) {
 	}
 }
 
+func (s *stack) forget() {
+	who := s.people.any(s.dice)
+	s.tap.forgotten.forget(&who, func() { s.source.Forget(who.asked()) })
+	s.forgets.Add(1)
+}
+
+func (s *stack) purge() {
+	s.sweeps.during(func() { s.tap.forgotten.forget(nil, s.source.Purge) })
+}
+
 // rotate replaces the credentials. The old ones may be refused before the new ones
 // are mounted, afterwards, or not at all.
 func (s *stack) rotate() {
@@ -139,6 +150,7 @@ func (s *stack) calm() {
 		}
 	}
 	s.refuse(-1)
+	s.srv.AlwaysUnauthorized(false)
 	if s.clock != nil {
 		s.sweeps.during(func() { s.clock.stepTo(0) })
 		s.clock.suspend(false)

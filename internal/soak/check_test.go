@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/agwgo/agw/agwtest"
 	"github.com/agwgo/agw/tokensource"
@@ -24,7 +26,7 @@ func hidden(err error) bool {
 // ended: of the tokens by the purge, of the service tokens by new credentials.
 func (s *stack) recovers(ctx context.Context) {
 	s.rotate()
-	s.sweeps.during(s.source.Purge)
+	s.purge()
 	for _, tenant := range s.tenants {
 		for _, user := range []string{"", "u000"} {
 			who := subject{tenant: tenant, user: user}
@@ -47,7 +49,7 @@ func (s *stack) serves(ctx context.Context, who subject) bool {
 		if s.ledger.of("calls", "ok") > before {
 			return true
 		}
-		s.sweeps.during(s.source.Purge)
+		s.purge()
 	}
 	return false
 }
@@ -56,6 +58,7 @@ func (s *stack) serves(ctx context.Context, who subject) bool {
 func (s *stack) check(t *testing.T) {
 	s.checkStats()
 	s.checkBudgets(t)
+	s.checkRejections()
 	counts := s.srv.Counts()
 	if counts.Leaked != 0 || counts.Foreign != 0 {
 		s.ledger.violate("the foreign host got %d requests, %d with a token", counts.Foreign, counts.Leaked)
@@ -110,18 +113,55 @@ func (s *stack) flowEvent(kind tokensource.EventKind) int {
 func (s *stack) checkBudgets(t *testing.T) {
 	for _, sv := range s.services {
 		got, excuses := sv.budget.snapshot(), s.excuses(sv.name)
-		t.Logf("%s: %s: %d requests: first %d, after a failure %d, aged %d, swept %d, not counted %d, early %d of %d",
-			s.name, sv.name, got.total, got.first, got.failed, got.aged, got.swept, got.other, got.early, excuses)
+		t.Logf("%s: %s: %d requests: first %d, after a failure %d, aged %d, swept %d, not counted %d, early %d of %d, hasty %d",
+			s.name, sv.name, got.total, got.first, got.failed, got.aged, got.swept, got.other, got.early, excuses, got.hasty)
 		if got.early > excuses {
 			s.ledger.violate("%d requests to %s came early, but only %d could: %+v", got.early, sv.name, excuses, got)
 		}
-		if most := maxForBrief * s.people.briefs; got.other > most {
-			s.ledger.violate("%d requests to %s for users who call once, but %d could be", got.other, sv.name, most)
+		if most := int(s.forgets.Load()); got.hasty > most {
+			s.ledger.violate("%d requests to %s came before the rest after a failure was over, but only %d could", got.hasty, sv.name, most)
+		}
+		if most := maxForBrief * int(s.briefCalls.Load()); got.other > most {
+			s.ledger.violate("%d requests to %s for users whose JWT ends soon, but %d could be", got.other, sv.name, most)
 		}
 	}
 }
 
-// maxForBrief is how many requests a user who calls once can cause: two tokens, as the
+// checkRejections checks that no subject lost more tokens to the gateway than one in
+// 10 s, but for those times when that was forgotten.
+func (s *stack) checkRejections() {
+	most := 1 + int(time.Since(s.began)/(10*time.Second)) + s.sweeps.n() + int(s.forgets.Load())
+	if got := s.rejections.most(); got > most {
+		s.ledger.violate("a subject lost %d tokens to the gateway, but only %d could be", got, most)
+	}
+}
+
+// rejections count how often a subject lost a token to the gateway.
+type rejections struct {
+	mu sync.Mutex
+	of map[string]int
+}
+
+func (r *rejections) add(subject string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.of == nil {
+		r.of = map[string]int{}
+	}
+	r.of[subject]++
+}
+
+// most returns how often the one who lost most did.
+func (r *rejections) most() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range r.of {
+		n = max(n, m)
+	}
+	return n
+}
+
+// maxForBrief is how many requests a call for such a user can cause: two tokens, as the
 // first one may be refused; three attempts for each; and each with another service
 // token, as that may be refused, too.
 const maxForBrief = 12
@@ -136,6 +176,6 @@ func (s *stack) excuses(name string) int {
 		return s.ledger.of("events", "lob hidden")
 	}
 	stats := s.source.Stats()
-	return int(stats.Evictions+stats.Rejections) + int(s.forgotten.Load()) +
+	return int(stats.Evictions+stats.Rejections) + int(s.forgets.Load()) +
 		s.ledger.of("events", "customer hidden") + s.ledger.of("events", "lob hidden")
 }

@@ -52,12 +52,12 @@
 //   - swept: all answers went at once since (Purge, new credentials, a step of the
 //     clock). Each sweep excuses two requests for a subject: one to have the answer
 //     again, one of a fetch that was under way;
-//   - for a user who calls only once (at most 12 for each of them);
+//   - for a user whose own JWT ends within seconds (at most 12 for each call);
 //   - early: none of these.
 //
 // There must not be more early ones than evictions, rejected tokens, calls of Forget and
 // attempts that failed although the double had answered well:
 //
-//	requests <= first + failed + aged + swept + once
+//	requests <= first + failed + aged + swept + brief
 //	            + evictions + rejections + forgotten + failed attempts unknown to the double
 package soak

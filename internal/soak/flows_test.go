@@ -98,7 +98,7 @@ func (s *stack) asCustomer(t *testing.T) {
 	t.Helper()
 	s.fixedGateway, s.write = true, s.srv.WriteBinding
 	s.rules.tenant = func(string) string { return "provider" }
-	s.watch("token", s.srv.Tokens.Service, s.srv.Tokens, byUser, leastUse(s.settings.ExpiryBuffer))
+	s.watch("token", s.srv.Tokens.Service, s.srv.Tokens, byUser, leastUse(s.settings.ExpiryBuffer)).budget.perFetch = 3
 	s.mount(t)
 }
 
@@ -110,9 +110,12 @@ func (s *stack) asLoB(t *testing.T) {
 	s.manyTenants, s.write = true, s.srv.WriteDestinationBinding
 	s.srv.Destinations.SetField("expires_in", nil)
 	use := leastUse(s.settings.ExpiryBuffer)
-	s.watch("auth", s.srv.Auth.Service, s.srv.Auth, byTenant, use).budget.rotationsOnly = true
-	s.watch("fragments", s.srv.Fragments, nil, byLabel, always).budget.rotationsOnly = true
-	s.watch("destination", s.srv.Destinations.Service, s.srv.Destinations, byUser, use)
+	auth := s.watch("auth", s.srv.Auth.Service, s.srv.Auth, byTenant, use).budget
+	auth.rotationsOnly, auth.perFetch = true, 3
+	fragments := s.watch("fragments", s.srv.Fragments, nil, byLabel, always).budget
+	fragments.rotationsOnly = true // and each user of a tenant asks for them
+	destination := s.watch("destination", s.srv.Destinations.Service, s.srv.Destinations, byUser, use).budget
+	destination.perFetch = 2 * 3 // each with another service token, if that is refused
 	s.mount(t)
 }
 

@@ -24,14 +24,6 @@ func measure() memory {
 	return memory{m.HeapAlloc}
 }
 
-func sources(all []*stack) []*tokensource.Source {
-	held := make([]*tokensource.Source, len(all))
-	for i, s := range all {
-		held[i] = s.source
-	}
-	return held
-}
-
 // check compares the heap, of which nothing is in use any longer but the sources,
 // with what it was before and what the sources may hold.
 func (m memory) check(t *testing.T, held []*tokensource.Source) {

@@ -44,6 +44,7 @@ type people struct {
 	mu     sync.Mutex
 	tokens map[subject]string
 	briefs int
+	recent [8]subject // of the brief ones
 }
 
 func newPeople(srv *agwtest.Server, tenants []string, users int) *people {
@@ -77,14 +78,27 @@ func (p *people) token(s subject) string {
 	return jwt
 }
 
-// brief returns a new user whose JWT ends within seconds.
-func (p *people) brief(d *dice) subject {
+// newBrief returns a new user whose JWT ends within seconds.
+func (p *people) newBrief(d *dice) subject {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.briefs++
 	s := subject{tenant: pick(d, p.tenants), user: fmt.Sprintf("%s%d", brief, p.briefs)}
-	p.mu.Unlock()
 	life := d.between(time.Second, 4*time.Second)
 	s.jwt = p.srv.UserToken(agwtest.User{Name: s.user, Tenant: s.tenant, Lifetime: life})
 	s.expires = time.Now().Add(life) // no earlier than it says itself
+	p.recent[p.briefs%len(p.recent)] = s
+	return s
+}
+
+// oldBrief returns one of the last of them, whose JWT may have ended; a new one if
+// there is none.
+func (p *people) oldBrief(d *dice) subject {
+	p.mu.Lock()
+	s := pick(d, p.recent[:])
+	p.mu.Unlock()
+	if s.user == "" {
+		return p.newBrief(d)
+	}
 	return s
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/agwgo/agw/tokensource"
 )
 
 // TestSoak is the one test of this package. See its documentation, and the flags
@@ -27,10 +29,9 @@ func TestSoak(t *testing.T) {
 	load(t.Context(), all, start)
 	finish(t, all)
 	report(t, all, start)
-	held := sources(all)
-	for i := range all {
-		all[i].srv.Close()
-		all[i] = nil
+	var held []*tokensource.Source
+	for _, s := range all {
+		held = append(held, s.end())
 	}
 	memory.check(t, held)
 	if err := goleak.Find(goroutines); err != nil {

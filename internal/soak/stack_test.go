@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/agwgo/agw/agwtest"
 	"github.com/agwgo/agw/cache"
@@ -24,6 +25,7 @@ type spec struct {
 // A stack is the library under test, on top of a double of its own.
 type stack struct {
 	spec
+	began  time.Time
 	srv    *agwtest.Server
 	dice   *dice
 	people *people
@@ -46,8 +48,10 @@ type stack struct {
 	services      []*service
 
 	grants, unsure atomic.Int64 // how often the source was asked; and how often more it may have been
-	forgotten      atomic.Int64 // how many subjects were
+	forgets        atomic.Int64 // how many subjects were forgotten
+	briefCalls     atomic.Int64 // how many there were for users whose own JWT ends soon
 	sweeps         sweeps
+	rejections     rejections
 }
 
 // A service is one that the library asks for tokens, or on the way to them.
@@ -73,12 +77,12 @@ func newStack(t *testing.T, seed uint64, stream int, sp spec) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(srv.Close)
 	if sp.settings, err = sp.settings.WithDefaults(); err != nil {
+		srv.Close()
 		t.Fatal(err)
 	}
 	s := &stack{
-		spec: sp, srv: srv, dice: newDice(seed, stream), root: t.TempDir(), briefs: true,
+		spec: sp, began: time.Now(), srv: srv, dice: newDice(seed, stream), root: t.TempDir(), briefs: true,
 		people: newPeople(srv, sp.tenants, sp.users), ledger: newLedger(), bodies: &bodies{},
 		gatewayFaults: gatewayFaults(srv.ForeignURL()),
 	}
@@ -86,10 +90,25 @@ func newStack(t *testing.T, seed uint64, stream int, sp spec) *stack {
 		origin: func(tenant string) string { return srv.TenantGatewayURL(tenant) },
 		tenant: func(tenant string) string { return tenant },
 	}
+	t.Cleanup(func() { s.end() })
 	srv.Gateway.OnRequest(decideByHeader(s.gatewayFaults, s.ledger))
-	s.tap = &wiretap{base: srv.Transport(), ledger: s.ledger, bodies: s.bodies, seen: newSightings()}
+	s.tap = &wiretap{
+		base: srv.Transport(), ledger: s.ledger, bodies: s.bodies, seen: newSightings(),
+		forgotten: &forgotten{srv: srv, some: map[string]mark{}},
+	}
 	t.Setenv("SERVICE_BINDING_ROOT", s.root)
 	return s
+}
+
+// end closes the double and lets go of everything but the source, which it returns:
+// its hook leads back here.
+func (s *stack) end() *tokensource.Source {
+	src := s.source
+	if s.srv != nil {
+		s.srv.Close()
+	}
+	*s = stack{}
+	return src
 }
 
 // strangers are origins that no token of the gateway at own may go to.
@@ -122,8 +141,11 @@ func (s *stack) watch(name string, of *agwtest.Service, issuer *agwtest.Issuer, 
 // the double knowing: an answer of status 200 that was of no use, or came too late.
 func (s *stack) onEvent(ev tokensource.Event) {
 	s.ledger.count("events", ev.Flow+" "+string(ev.Kind))
-	if ev.Kind == tokensource.EventRotate {
+	switch ev.Kind {
+	case tokensource.EventRotate:
 		s.sweeps.happened()
+	case tokensource.EventReject:
+		s.rejections.add(ev.Flow + " " + ev.Subject)
 	}
 	if ev.Err == nil {
 		return

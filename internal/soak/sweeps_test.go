@@ -58,6 +58,30 @@ func (s *sweeps) rotations() (n int) {
 	return n
 }
 
+// n returns how many sweeps there were.
+func (s *sweeps) n() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.all)
+}
+
+// between reports whether there was a sweep, or its consequences, between two moments.
+func (s *sweeps) between(from, to time.Time, rotationsOnly bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sw := range s.all {
+		if sw.matters(from, to, rotationsOnly) {
+			return true
+		}
+	}
+	return false
+}
+
+func (sw sweep) matters(from, to time.Time, rotationsOnly bool) bool {
+	over := !sw.pending && from.After(sw.to.Add(fetchTimeout))
+	return (sw.rotation || !rotationsOnly) && !to.Before(sw.from) && !over
+}
+
 // maxSwept is how many requests for one thing a sweep can bring about: one to have it
 // again, and that of a fetch that was under way.
 const maxSwept = 2
@@ -72,7 +96,7 @@ func (s *sweeps) excuse(b *asked, at time.Time, rotationsOnly bool) bool {
 		switch {
 		case i < b.sweep, i == b.sweep && b.swept == maxSwept:
 			return false
-		case rotationsOnly && !sw.rotation, at.Before(sw.from), !sw.pending && b.at.After(sw.to.Add(fetchTimeout)):
+		case !sw.matters(b.at, at, rotationsOnly):
 			continue
 		case i > b.sweep:
 			b.sweep, b.swept = i, 0

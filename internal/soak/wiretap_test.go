@@ -15,12 +15,13 @@ import (
 // as it leaves, and checks whose token it carries, whether that is still good, and
 // where it goes.
 type wiretap struct {
-	base   http.RoundTripper
-	ledger *ledger
-	bodies *bodies
-	rules  rules
-	seen   *sightings
-	newest atomic.Pointer[string] // a token, for somebody to revoke
+	base      http.RoundTripper
+	ledger    *ledger
+	bodies    *bodies
+	rules     rules
+	seen      *sightings
+	forgotten *forgotten
+	newest    atomic.Pointer[string] // a token, for somebody to revoke
 }
 
 // rules are what is right in a stack.
@@ -70,6 +71,9 @@ func (p *wiretap) inspect(c *call, req *http.Request) {
 	}
 	if end := p.end(tok); !c.asked.Before(end) {
 		p.ledger.violate("%s: the token had expired %v before it was asked for", c.who.fingerprint(), c.asked.Sub(end))
+	}
+	if p.forgotten.broken(c.who, tok, c.asked) {
+		p.ledger.violate("%s: the token had been forgotten before it was asked for", c.who.fingerprint())
 	}
 	if u := c.who.expires; !u.IsZero() && !c.asked.Before(u) {
 		p.ledger.violate("%s: the token outlives that of its user by %v", c.who.fingerprint(), c.asked.Sub(u))
