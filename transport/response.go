@@ -19,7 +19,7 @@ func (t *Transport) retry(req *http.Request, sent *outgoing, refused *tokensourc
 	if !replayable(req) {
 		return first, nil
 	}
-	grant, out, err := t.prepare(req)
+	grant, out, err := t.prepare(req, sent.sameCorrelationID())
 	if err != nil || grant.Token().AccessToken == refused.Token().AccessToken {
 		return first, nil
 	}
@@ -28,7 +28,6 @@ func (t *Transport) retry(req *http.Request, sent *outgoing, refused *tokensourc
 			return first, nil
 		}
 	}
-	out.correlateLike(sent)
 	discard(first)
 	return t.send(req, out)
 }
@@ -50,11 +49,11 @@ func discard(resp *http.Response) {
 // that the request was sent to (RFC 9110, section 10.2.2), and the caller only knows
 // the one that it asked for.
 func completeLocation(resp *http.Response, sent *url.URL) {
-	location := resp.Header.Get("Location")
-	if location == "" {
+	location := resp.Header["Location"]
+	if len(location) == 0 || location[0] == "" {
 		return
 	}
-	if ref, err := url.Parse(location); err == nil && !ref.IsAbs() {
+	if ref, err := url.Parse(location[0]); err == nil && !ref.IsAbs() {
 		resp.Header.Set("Location", sent.ResolveReference(ref).String())
 	}
 }

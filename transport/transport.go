@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/google/uuid"
-
 	"github.com/agwgo/agw/internal/origin"
 	"github.com/agwgo/agw/tokensource"
 )
@@ -52,7 +50,10 @@ func New(src tokensource.GrantSource, opts *Options) *Transport {
 		t.opts.Base = NewBase()
 	}
 	if t.opts.NewCorrelationID == nil {
-		t.opts.NewCorrelationID = uuid.NewString
+		t.opts.NewCorrelationID = newCorrelationID
+	}
+	if t.opts.NoCorrelationID {
+		t.opts.NewCorrelationID = nil
 	}
 	return t
 }
@@ -69,8 +70,8 @@ func (t *Transport) CloseIdleConnections() {
 }
 
 // RoundTrip sends req to the gateway and returns its answer. The errors of the token
-// source and of the base are within reach of [errors.Is] and [errors.As]; those of
-// this package are [ErrForeignHost], [ErrOpaqueURL], [ErrPathEscapes], [ErrNoGateway]
+// source and of the base (unless its text shows the token, as a malformed answer can
+// make it) are within reach of [errors.Is] and [errors.As]; those of this package are [ErrForeignHost], [ErrOpaqueURL], [ErrPathEscapes], [ErrNoGateway]
 // and [tokensource.ErrInsecureURL].
 //
 // The token replaces the Authorization of req. Until there is a token, the context
@@ -82,12 +83,9 @@ func (t *Transport) CloseIdleConnections() {
 //
 // The Request of the response is req, and its Location, if relative, is completed.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	grant, out, err := t.prepare(req)
+	grant, out, err := t.prepare(req, t.opts.NewCorrelationID)
 	if err != nil {
 		return t.unsent(req, err)
-	}
-	if !t.opts.NoCorrelationID {
-		out.correlate(t.opts.NewCorrelationID)
 	}
 	resp, err := t.send(req, out)
 	if err != nil || resp == nil || resp.StatusCode != http.StatusUnauthorized {
@@ -96,8 +94,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.retry(req, out, grant, resp)
 }
 
-// prepare returns a grant and the request with it, made of nothing but req.
-func (t *Transport) prepare(req *http.Request) (*tokensource.Grant, *outgoing, error) {
+// prepare returns a grant and the request with it, made of nothing but req and, if it
+// needs one, a correlation id.
+func (t *Transport) prepare(req *http.Request, newID func() string) (*tokensource.Grant, *outgoing, error) {
 	if err := t.precheck(req); err != nil {
 		return nil, nil, err
 	}
@@ -108,7 +107,7 @@ func (t *Transport) prepare(req *http.Request) (*tokensource.Grant, *outgoing, e
 	case grant == nil || grant.GatewayURL() == nil:
 		return nil, nil, ErrNoGateway
 	}
-	out := newOutgoing(req, grant)
+	out := newOutgoing(req, grant, newID)
 	if err := join(out.URL, grant.GatewayURL(), req.URL); err != nil {
 		return nil, nil, err
 	}

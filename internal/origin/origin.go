@@ -13,6 +13,9 @@ import (
 // default port included (RFC 6454, section 5). Hosts that are not ASCII must be
 // spelled alike: letters that Unicode folds together can be different names.
 func Same(a, b *url.URL) bool {
+	if a.Scheme == b.Scheme && a.Host == b.Host { // as most are spelled
+		return true
+	}
 	return strings.EqualFold(a.Scheme, b.Scheme) &&
 		sameHost(a.Hostname(), b.Hostname()) &&
 		Port(a) == Port(b)

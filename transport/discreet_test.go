@@ -1,0 +1,33 @@
+package transport_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/agwgo/agw/transport"
+)
+
+// net/http quotes malformed answers, and the gateway knows the token.
+func TestErrorsThatQuoteTheTokenAreReplaced(t *testing.T) {
+	t.Parallel()
+	const token = "opaque-token-of-alice"
+	for _, quoted := range []string{token, token[3:15], base64.StdEncoding.EncodeToString([]byte("Bearer " + token))} {
+		cause := fmt.Errorf("malformed HTTP response %q", "told: "+quoted)
+		b := newBase(result{err: cause})
+		_, err := transport.New(newSource(mustGrant(t, token, gateway)), &transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil))
+		if err == nil || errors.Is(err, cause) || strings.Contains(err.Error(), quoted) || !strings.Contains(err.Error(), "malformed HTTP response") {
+			t.Errorf("%s: got %v", quoted, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	b := newBase(result{err: context.Canceled})
+	_, err := transport.New(newSource(mustGrant(t, "context canceled", gateway)), &transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil).WithContext(ctx))
+	if err != context.Canceled {
+		t.Errorf("got %v for a context that ended", err)
+	}
+}
