@@ -2,6 +2,7 @@ package adversary_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -83,7 +84,7 @@ func (o *output) usual(where string, v any) {
 	} else {
 		o.add(where+" as JSON", err.Error())
 	}
-	o.logger().Log(nil, everything, where, "value", v) //nolint:staticcheck // no handler looks at the context
+	o.logger().Log(context.Background(), everything, where, "value", v)
 }
 
 // failure adds all that err prints as, each error within it, and all strings that

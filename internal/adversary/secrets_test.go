@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/agwgo/agw/agwtest"
-	"github.com/agwgo/agw/cache"
 	"github.com/agwgo/agw/tokensource"
 )
 
@@ -272,9 +271,4 @@ func (flowFunc) Tenant(_ context.Context, requested string) (string, error) { re
 
 func (f flowFunc) Fetch(ctx context.Context, s tokensource.Subject) (*tokensource.Response, error) {
 	return f(ctx, s)
-}
-
-// opaque returns a response with a token that lives for an hour.
-func opaque(token string) *tokensource.Response {
-	return &tokensource.Response{TokenResponse: cache.TokenResponse{AccessToken: token, ExpiresIn: cache.Seconds(3600)}}
 }
