@@ -26,7 +26,7 @@ func TestErrorsThatQuoteTheTokenAreReplaced(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	b := newBase(result{err: context.Canceled})
-	_, err := transport.New(newSource(mustGrant(t, "context canceled", gateway)), &transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil).WithContext(ctx))
+	_, err := transport.New(newSource(mustGrant(t, "canceled", gateway)), &transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil).WithContext(ctx))
 	if err != context.Canceled {
 		t.Errorf("got %v for a context that ended", err)
 	}
