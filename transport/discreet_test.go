@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -24,8 +25,7 @@ func TestErrorsThatQuoteTheTokenAreReplaced(t *testing.T) {
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	b := newBase(result{err: context.Canceled})
+	b := roundTripFunc(func(*http.Request) (*http.Response, error) { cancel(); return nil, context.Canceled })
 	_, err := transport.New(newSource(mustGrant(t, "canceled", gateway)), &transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil).WithContext(ctx))
 	if err != context.Canceled {
 		t.Errorf("got %v for a context that ended", err)
