@@ -21,6 +21,7 @@ func (s *stack) chaos(ctx context.Context) {
 		total += a.weight
 	}
 	for s.dice.rest(ctx, 350*time.Millisecond) {
+		s.srv.AlwaysUnauthorized(false)
 		n := s.dice.n(total)
 		for _, a := range actions {
 			if n -= a.weight; n < 0 {
@@ -43,7 +44,7 @@ func (s *stack) actions() []action {
 		{"user refused", 4, func() { s.refuse(s.dice.n((s.users + 9) / 10)) }},
 		{"forget", 8, s.forget},
 		{"purge", 1, s.purge},
-		{"all refused", 6, func() { s.srv.AlwaysUnauthorized(s.dice.chance(30)) }},
+		{"all refused", 4, func() { s.srv.AlwaysUnauthorized(true) }}, // until the next action,
 		{"idle connections closed", 3, s.tap.CloseIdleConnections},
 		{"credentials rotated", 4, s.rotate},
 	}
@@ -122,7 +123,7 @@ func (s *stack) rotate() {
 		s.ledger.violate("rotation: %v", err)
 	}
 	s.srv.RotateClientSecret()
-	s.sweeps.expect()
+	s.sweeps.expect(s.tap.forgotten.number())
 	order := s.dice.n(3)
 	if order == 0 {
 		s.srv.RefuseOldClients()

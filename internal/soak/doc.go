@@ -27,7 +27,8 @@
 // none: that flight is all that is tolerated. The end is what the token service noted
 // when it issued the token. (With the stepped clock it is the told life, counted from
 // when the token was first seen: nothing else can be known there.) A user's token
-// does not outlive the JWT that it was exchanged for.
+// does not outlive the JWT that it was exchanged for. After Forget, Purge and changed
+// credentials no call gets a token that was issued before.
 //
 // Failures: each is one of those in the method failure of call, and of a call that was
 // to fail so: what befalls a request at the gateway was asked for in a header of it. No
@@ -35,6 +36,11 @@
 //
 // Counters: they never go back, caches keep their bounds, hits and misses are as many
 // as the source was asked, counters and events agree, and each fetch ends.
+//
+// No hammering: after three failed requests for a token comes a rest of 1 s, doubled
+// with each further three up to 30 s; and a subject loses at most one token in 10 s to a
+// gateway that refuses it. Both are counted, not timed: no check here needs this
+// machine to be quick.
 //
 // Rest: when the load is over, everything works again, every body is closed, no
 // goroutine is left, and the heap is what it was before but for 8 KiB for each cached

@@ -9,7 +9,8 @@ import (
 	"github.com/agwgo/agw/agwtest"
 )
 
-// forgotten remember which tokens the library was told to forget.
+// forgotten remember which tokens the library was told to forget, or has to since they
+// belong to former credentials.
 type forgotten struct {
 	srv *agwtest.Server
 
@@ -26,16 +27,30 @@ type mark struct {
 
 // forget notes that do has the library forget a subject, or all of them if it is nil.
 func (f *forgotten) forget(who *subject, do func()) {
-	newest, _ := parseToken(f.srv.UserToken(agwtest.User{}))
+	number := f.number()
 	do()
-	m := mark{time.Now(), newest.number()}
+	if who == nil {
+		f.before(number)
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if who == nil {
-		f.all = m
-	} else {
-		f.some[who.fingerprint()] = m
+	f.some[who.fingerprint()] = mark{time.Now(), number}
+}
+
+// before notes that from now on no token is good that was issued before a number.
+func (f *forgotten) before(number uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if number > f.all.number {
+		f.all = mark{time.Now(), number}
 	}
+}
+
+// number returns one that is greater than that of any token issued so far.
+func (f *forgotten) number() uint64 {
+	newest, _ := parseToken(f.srv.UserToken(agwtest.User{}))
+	return newest.number()
 }
 
 // broken reports whether a call that began at a moment must not have that token.

@@ -143,7 +143,7 @@ func (s *stack) onEvent(ev tokensource.Event) {
 	s.ledger.count("events", ev.Flow+" "+string(ev.Kind))
 	switch ev.Kind {
 	case tokensource.EventRotate:
-		s.sweeps.happened()
+		s.tap.forgotten.before(s.sweeps.happened())
 	case tokensource.EventReject:
 		s.rejections.add(ev.Flow + " " + ev.Subject)
 	}

@@ -15,8 +15,9 @@ type sweeps struct {
 // may have been orphaned: its request can come for some time yet.
 type sweep struct {
 	from, to time.Time
-	rotation bool // one of new credentials, which takes more than tokens away
-	pending  bool // the library has yet to notice
+	rotation bool   // one of new credentials, which takes more than tokens away
+	pending  bool   // the library has yet to notice
+	number   uint64 // no token issued before it belongs to the new credentials
 }
 
 // during notes that do sweeps.
@@ -29,21 +30,27 @@ func (s *sweeps) during(do func()) {
 }
 
 // expect notes that there will be a rotation from now on.
-func (s *sweeps) expect() {
+func (s *sweeps) expect(number uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.all = append(s.all, sweep{from: time.Now(), rotation: true, pending: true})
+	s.all = append(s.all, sweep{from: time.Now(), rotation: true, pending: true, number: number})
 }
 
-// happened notes that the rotations so far have been noticed.
-func (s *sweeps) happened() {
+// happened notes that the rotations so far have been noticed, or at least the first
+// of them, whose number it returns.
+func (s *sweeps) happened() (number uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.all {
-		if s.all[i].pending {
-			s.all[i].to, s.all[i].pending = time.Now(), false
+		if !s.all[i].pending {
+			continue
 		}
+		if number == 0 {
+			number = s.all[i].number
+		}
+		s.all[i].to, s.all[i].pending = time.Now(), false
 	}
+	return number
 }
 
 // rotations returns how many there were.
