@@ -62,47 +62,57 @@ func (b *budget) see(r agwtest.Request) {
 		b.tally.other++
 		return
 	}
-	before, known := b.last[key]
-	switch {
-	case !known:
-		b.tally.first++
-	case !before.ok:
-		b.tally.failed++
-	case !r.Time.Before(before.until):
-		b.tally.aged++
-	case b.sweeps.excuse(&before, r.Time, b.rotationsOnly):
-		b.tally.swept++
-	default:
-		b.tally.early++
-	}
-	if b.hasty(before, r.Time) {
+	last, known := b.last[key]
+	*b.reason(&last, known, r.Time)++
+	if b.hasty(last, r.Time) {
 		b.tally.hasty++
 	}
-	ok := r.Status == http.StatusOK && !r.Faulty
-	before.at, before.until, before.ok = r.Time, r.Time.Add(b.least(b.lives.shortest(r.Time))), ok
+	b.last[key] = last.next(r, b.least(b.lives.shortest(r.Time)))
+}
+
+// reason returns what a request after the last one counts as.
+func (b *budget) reason(last *asked, known bool, at time.Time) *int {
+	switch {
+	case !known:
+		return &b.tally.first
+	case !last.ok:
+		return &b.tally.failed
+	case !at.Before(last.until):
+		return &b.tally.aged
+	case b.sweeps.excuse(last, at, b.rotationsOnly):
+		return &b.tally.swept
+	default:
+		return &b.tally.early
+	}
+}
+
+// next returns what is remembered of r, whose answer is of use for that long.
+func (a asked) next(r agwtest.Request, use time.Duration) asked {
+	a.at, a.until = r.Time, r.Time.Add(use)
+	a.ok = r.Status == http.StatusOK && !r.Faulty
 	switch {
 	case r.Status == http.StatusOK: // perhaps a success after all
-		before.failures = 0
-	case before.failures == 0:
-		before.failures, before.since = 1, r.Time
+		a.failures = 0
+	case a.failures == 0:
+		a.failures, a.since = 1, r.Time
 	default:
-		before.failures++
+		a.failures++
 	}
-	b.last[key] = before
+	return a
 }
 
 // hasty reports whether a request comes before it may, after so many failures. Each
 // fetch asks a few times, and then there is a rest of 1 s, doubled with each further
 // one up to 30 s.
-func (b *budget) hasty(before asked, at time.Time) bool {
-	if b.perFetch == 0 || before.failures == 0 || b.sweeps.between(before.since, at, b.rotationsOnly) {
+func (b *budget) hasty(last asked, at time.Time) bool {
+	if b.perFetch == 0 || last.failures == 0 || b.sweeps.between(last.since, at, b.rotationsOnly) {
 		return false
 	}
 	var rests time.Duration
-	for i := range before.failures / b.perFetch {
+	for i := range last.failures / b.perFetch {
 		rests += min(time.Second<<min(i, 8), 30*time.Second)
 	}
-	return at.Sub(before.since) < rests
+	return at.Sub(last.since) < rests
 }
 
 func (b *budget) snapshot() tally {

@@ -29,7 +29,6 @@ type call struct {
 	attempts int       // requests since the last answer that was no 401
 	grants   int       // how often the source was asked, as far as is known
 	unsure   int       // how often more it may have been
-	expired  bool      // the gateway said so
 }
 
 type callKey struct{}

@@ -14,6 +14,11 @@ import (
 	"github.com/agwgo/agw/transport"
 )
 
+const (
+	tokenError  = "token error"  // a call that failed with a tokensource.Error
+	tokenErrors = "token errors" // the topic under which they are told apart
+)
+
 // judge says what has become of a call, and notes what must not be.
 func (s *stack) judge(ctx context.Context, c *call, resp *http.Response, err error) string {
 	if err == nil {
@@ -24,6 +29,9 @@ func (s *stack) judge(ctx context.Context, c *call, resp *http.Response, err err
 	if kind == "" {
 		s.ledger.violate("%s: undocumented error: %T: %s", c.who.fingerprint(), errors.Unwrap(err), s.cleaned(err))
 		return "undocumented error"
+	}
+	if e := (*tokensource.Error)(nil); kind == tokenError && errors.As(err, &e) {
+		s.ledger.count(tokenErrors, fmt.Sprintf("%s, status %d", e.Op, e.StatusCode))
 	}
 	if s.secretIn(err.Error()) {
 		s.ledger.violate("%s: a secret in an error (%s)", c.who.fingerprint(), kind)
@@ -49,7 +57,7 @@ func (c *call) failure(ctx context.Context, err error) string {
 	case errors.Is(err, transport.ErrForeignHost):
 		return only(c.foreign || c.fault != nil && c.fault.name == "redirect", "foreign host")
 	case errors.As(err, &fetch):
-		return only(c.invalid == "", "token error")
+		return only(c.invalid == "", tokenError)
 	case left:
 		return "caller left"
 	case c.fault != nil && c.fault.broken:

@@ -78,7 +78,7 @@ var topics = [...]string{"calls", "gateway faults", "service faults", "actions",
 func report(t *testing.T, all []*stack, seed uint64) {
 	total, requests, budget := newLedger(), 0, 0
 	for _, s := range all {
-		for _, topic := range topics {
+		for _, topic := range append(topics[:], tokenErrors) {
 			n, kinds := s.ledger.sum(topic)
 			t.Logf("%s: %d %s: %s", s.name, n, topic, kinds)
 		}
