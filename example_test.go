@@ -295,12 +295,19 @@ func Example_sidecar() {
 		FlushInterval: -1, // streams pass at once
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = "https", transport.PlaceholderHost
+			// The call acts for the user who made it; without this line, for nobody in particular.
+			r.Out = r.Out.WithContext(tokensource.WithUserToken(r.Out.Context(), r.In.Header.Get("Authorization")))
 		},
 	}
 	sidecar := httptest.NewServer(proxy)
 	defer sidecar.Close()
 
 	req, err := http.NewRequest("POST", sidecar.URL+"/v1/orders", strings.NewReader("{}"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	req.Header.Set("Authorization", "Bearer "+server.UserToken(agwtest.User{Name: "alice"}))
 	call(http.DefaultClient, req, err)
-	// Output: POST /v1/orders as ""
+	// Output: POST /v1/orders as "alice"
 }
