@@ -95,6 +95,7 @@ func (r *redactor) clean(text string) string {
 		}
 		return utf8.RuneError
 	}, strings.ToValidUTF8(text, string(utf8.RuneError)))
+	text = r.redact(text) // again: a tab that is a space now may have made it one
 	return cut(strings.TrimSpace(text))
 }
 
