@@ -3,6 +3,7 @@ package agw_test
 import (
 	"context"
 	"errors"
+	"expvar"
 	"fmt"
 	"io"
 	"net/http"
@@ -274,6 +275,9 @@ func Example_observe() {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()
 	}
+	if expvar.Get("agw") == nil { // Publish panics if the name is taken
+		expvar.Publish("agw", expvar.Func(func() any { return gw.Source().Stats() }))
+	}
 	stats := gw.Source().Stats()
 	fmt.Printf("%d hits, %d misses, %d fetches\n", stats.Hits, stats.Misses, fetched.Load())
 	// Output: 9 hits, 1 misses, 1 fetches
@@ -310,4 +314,44 @@ func Example_sidecar() {
 	req.Header.Set("Authorization", "Bearer "+server.UserToken(agwtest.User{Name: "alice"}))
 	call(http.DefaultClient, req, err)
 	// Output: POST /v1/orders as "alice"
+}
+
+// testGateway returns a gateway whose other side is server, with credentials mounted
+// in dir. It leaves the environment alone, so that tests can run in parallel.
+func testGateway(server *agwtest.Server, dir string) (*agw.Gateway, error) {
+	if err := server.WriteBinding(dir); err != nil {
+		return nil, err
+	}
+	creds, err := customer.LoadFile(dir)
+	if err != nil {
+		return nil, err
+	}
+	return agw.New(agw.Config{CustomerCredentials: creds, RootCAs: server.RootCAs()})
+}
+
+// A test of an agent lets the services fail.
+func Example_testYourAgent() {
+	server, err := agwtest.Start(agwtest.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer server.Close()
+	dir, err := os.MkdirTemp("", "agw-") // in a test: t.TempDir()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	gw, err := testGateway(server, dir)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	server.Tokens.Inject(agwtest.Fault{Status: 503, Times: 3}) // a fetch is tried three times
+	_, err = gw.Client().Get(gw.URL("v1/orders"))
+	var failed *tokensource.Error
+	fmt.Println(errors.As(err, &failed) && failed.Temporary())
+	// Output: true
 }
