@@ -40,10 +40,20 @@
 //	if err != nil { … }
 //	defer srv.Close()
 //	err = srv.WriteBinding(dir)                // what a pod sees mounted
-//	user := srv.UserToken(agwtest.User{Name: "alice"})
+//	t.Setenv("SERVICE_BINDING_ROOT", dir)
+//	gw, err := agw.New(agw.Config{RootCAs: srv.RootCAs()})
+//	user := srv.UserToken(agwtest.User{Name: "alice"}) // keep it: the next one is another JWT
 //
-// In a flow of many tenants, give [User] the tenant that the call is for: the
-// Destination Service refuses the JWT of another one.
+// For many tenants, set the variables of [Server.LoBEnv] instead, and give the
+// gateway the transport that knows the host names of all tenants:
+//
+//	gw, err := agw.New(agw.Config{RootCAs: srv.RootCAs(), ServiceTransport: srv.Transport()})
+//
+// There, give [User] the tenant that the call is for: the Destination Service
+// refuses the JWT of another one.
+//
+// A client that tries again hides a single failure. To see the error, inject as many
+// faults as it has tries (Times of [Fault]), or decide with [Service.OnRequest].
 //
 // # Paths of the gateway
 //
