@@ -54,7 +54,7 @@ func parseCertificates(text string) (leaf *x509.Certificate, err error) {
 		}
 	}
 	if leaf == nil {
-		return nil, errors.New("no PEM block CERTIFICATE in it")
+		return nil, noBlock("CERTIFICATE", text)
 	}
 	return leaf, nil
 }
@@ -81,7 +81,20 @@ func checkKey(text string) error {
 			return nil
 		}
 	}
-	return errors.New("no PEM block PRIVATE KEY in it")
+	return noBlock("PRIVATE KEY", text)
+}
+
+// noBlock returns the error of a text without a PEM block of that type, and what may
+// have happened to it.
+func noBlock(kind, text string) error {
+	hint := ""
+	switch {
+	case len(blocks(text)) > 0:
+		hint = ", but one of another type"
+	case strings.Contains(text, `\n`):
+		hint = `: its line breaks are the two characters \n`
+	}
+	return errors.New("no PEM block " + kind + " in it" + hint)
 }
 
 // blocks returns the PEM blocks in text.

@@ -53,14 +53,14 @@ func TestBadCertificates(t *testing.T) {
 	legacy := strings.Replace(key, "-----\n", "-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n", 1)
 	for name, test := range map[string]struct{ cert, key, field, want string }{
 		"garbage":             {"hidden", key, "certificate", "no PEM block CERTIFICATE"},
-		"key as certificate":  {key, key, "certificate", "no PEM block CERTIFICATE"},
-		"escaped newlines":    {strings.ReplaceAll(cert, "\n", `\n`), key, "certificate", "no PEM block CERTIFICATE"},
+		"key as certificate":  {key, key, "certificate", "no PEM block CERTIFICATE in it, but one of another type"},
+		"escaped newlines":    {strings.ReplaceAll(cert, "\n", `\n`), key, "certificate", `no PEM block CERTIFICATE in it: its line breaks are the two characters \n`},
 		"not DER":             {encode(t, "CERTIFICATE", []byte("hidden")), key, "certificate", "not a certificate"},
 		"bad chain":           {cert + encode(t, "CERTIFICATE", []byte("hidden")), key, "certificate", "not a certificate"},
 		"expired":             {expiredCert, expiredKey, "certificate", "expired at " + now.Add(-time.Hour).UTC().Format("2006-01-02T15:")},
 		"not yet valid":       {futureCert, futureKey, "certificate", "not valid before " + now.Add(time.Hour).UTC().Format("2006-01-02T15:")},
 		"garbage key":         {cert, "hidden", "privateKey", "no PEM block PRIVATE KEY"},
-		"certificate as key":  {cert, cert, "privateKey", "no PEM block PRIVATE KEY"},
+		"certificate as key":  {cert, cert, "privateKey", "no PEM block PRIVATE KEY in it, but one of another type"},
 		"key not DER":         {cert, encode(t, "PRIVATE KEY", []byte("hidden")), "privateKey", "failed to parse private key"},
 		"encrypted":           {cert, encode(t, "ENCRYPTED PRIVATE KEY", []byte("hidden")), "privateKey", "encrypted"},
 		"encrypted, legacy":   {cert, legacy, "privateKey", "encrypted"},

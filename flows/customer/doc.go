@@ -1,5 +1,6 @@
-// Package customer obtains tokens for a customer's agent from SAP Cloud Identity
-// Services, with an OAuth client that a client certificate stands for.
+// Package customer obtains tokens for an agent of one customer from SAP Cloud
+// Identity Services, as an OAuth client that authenticates by its TLS client
+// certificate (RFC 8705).
 //
 // [Load] finds the [Credentials], [NewFlow] makes a flow of them, and a
 // [tokensource.Source] of that flow says when a token is fetched:
@@ -14,7 +15,8 @@
 //     names the file or variable and the field; no others are looked for instead.
 //   - Checked at once. Everything that can be known to be wrong without asking the
 //     token service is an error of [NewFlow]: a URL, a certificate that has expired,
-//     a key that is not the certificate's.
+//     a key that is not the certificate's. (Only whether a gateway may be reached
+//     over plain http is up to the transport, and shows with the first request.)
 //   - The certificate is presented. There is no request without a client certificate
 //     unless the credentials have none.
 //   - Rotated in place. A credentials file that has changed is read again before the

@@ -58,9 +58,11 @@ func LoadFile(root string) (*Credentials, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, unreadable(root, err)
 	}
-	place := fmt.Sprintf("%s (%s), where no directory has a file \"type\" that says %s and a file \"credentials\"", root, rootVariable, bindingType)
+	place := fmt.Sprintf("%s (set %s for another), ", root, rootVariable)
 	if err != nil {
-		place = fmt.Sprintf("%s (%s), which does not exist", root, rootVariable)
+		place += "which does not exist"
+	} else {
+		place += "where no directory has a file \"type\" that says " + bindingType + " and a file \"credentials\""
 	}
 	for _, entry := range entries {
 		directory := filepath.Join(root, entry.Name())
@@ -103,8 +105,11 @@ func LoadEnv() (*Credentials, error) {
 	c.TokenServiceURL = os.Getenv(c.fields.tokenServiceURL)
 	c.GatewayURL = os.Getenv(c.fields.gatewayURL)
 	if missing := c.unset(); len(missing) > 0 {
-		return nil, &NotFoundError{Looked: []string{fmt.Sprintf("the environment, where %s is not set; %s, %s and %s are needed",
-			strings.Join(missing, ", "), c.fields.clientID, c.fields.tokenServiceURL, c.fields.gatewayURL)}}
+		verb := " is"
+		if len(missing) > 1 {
+			verb = " are"
+		}
+		return nil, &NotFoundError{Looked: []string{"the environment, where " + strings.Join(missing, ", ") + verb + " not set"}}
 	}
 	dependencies := os.Getenv(c.fields.dependencies)
 	if strings.TrimSpace(dependencies) == "" {

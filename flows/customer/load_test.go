@@ -177,7 +177,7 @@ func TestLoadPrefersTheFile(t *testing.T) {
 	clearEnv(t, root)
 	_, err := customer.Load()
 	e := (*customer.NotFoundError)(nil)
-	if !errors.As(err, &e) || len(e.Looked) != 2 || !strings.Contains(e.Looked[0], root) || !strings.Contains(e.Looked[1], "INTEGRATION_CLIENT_ID, INTEGRATION_AUTH_URL, INTEGRATION_GATEWAY_URL is not set") {
+	if !errors.As(err, &e) || len(e.Looked) != 2 || !strings.Contains(e.Looked[0], root) || !strings.Contains(e.Looked[1], "INTEGRATION_CLIENT_ID, INTEGRATION_AUTH_URL, INTEGRATION_GATEWAY_URL are not set") {
 		t.Errorf("nothing there: %v", err)
 	}
 	setEnv(t)
