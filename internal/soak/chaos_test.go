@@ -55,7 +55,7 @@ func (s *stack) actions() []action {
 			all = append(all, action{"suspended or resumed", 25, func() { s.clock.suspend(s.dice.chance(80)) }})
 		}
 	case s.clock != nil:
-		all = append(all, action{"clock stepped", 10, s.stepClock})
+		all = append(all, action{"clock stepped", 6, s.stepClock})
 	}
 	return all
 }
@@ -75,7 +75,7 @@ func (s *stack) release() {
 func (s *stack) changeLives() {
 	for _, sv := range s.services {
 		if sv.issuer != nil {
-			sv.lives.set(sv.issuer, s.dice.seconds(2, 20))
+			sv.lives.set(sv.issuer, s.dice.seconds(2, s.longest))
 		}
 	}
 }

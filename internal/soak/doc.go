@@ -10,9 +10,10 @@
 // wires them (400 users; 50 tenants of 100 users each; caches of 32 and 256), and both
 // put together by hand around a clock that goes wrong (the wall clock stepped by two
 // hours; the monotonic clock standing still). Together, 200 goroutines call. Tokens
-// live for 2 to 20 seconds. All services fail in every way that the double knows, tokens,
-// users and service tokens are revoked, credentials rotated, subjects forgotten, caches
-// purged, connections closed, and callers leave when they like.
+// live for 2 to 20 seconds, or to 6 where the clock is wrong. All services fail in
+// every way that the double knows, tokens, users and service tokens are revoked,
+// credentials rotated, subjects forgotten, caches purged, connections closed, and
+// callers leave when they like.
 //
 // # What is checked
 //

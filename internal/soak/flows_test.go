@@ -30,7 +30,7 @@ var (
 // customerStack is the customer flow: one tenant, more users than the cache holds,
 // tokens that tell when they expire.
 func customerStack(t *testing.T, seed uint64) *stack {
-	s := newStack(t, seed, 1, spec{name: "customer", tenants: []string{""}, users: 400, workers: 80, settings: large})
+	s := newStack(t, seed, 1, spec{name: "customer", tenants: []string{""}, users: 400, workers: 80, longest: 20, settings: large})
 	s.asCustomer(t)
 	s.srv.Tokens.SetField("expires_at", func(expiry time.Time) any { return float64(expiry.UnixMicro()) / 1e6 })
 	s.wire(t, agw.Config{Flow: agw.Customer, ServiceTransport: s.srv.Transport()})
@@ -39,7 +39,7 @@ func customerStack(t *testing.T, seed uint64) *stack {
 
 // lobStack is the LoB flow: fifty tenants of a hundred users each.
 func lobStack(t *testing.T, seed uint64) *stack {
-	s := newStack(t, seed, 2, spec{name: "lob", tenants: numbered(50), users: 100, workers: 80, settings: large})
+	s := newStack(t, seed, 2, spec{name: "lob", tenants: numbered(50), users: 100, workers: 80, longest: 20, settings: large})
 	s.asLoB(t)
 	s.wire(t, agw.Config{Flow: agw.LoB, ServiceTransport: trackingTransport{s.srv.Transport(), s.bodies, s.ledger}})
 	return s
@@ -49,7 +49,7 @@ func lobStack(t *testing.T, seed uint64) *stack {
 // back by hours. Tokens tell how long they live: with such a clock nobody could tell
 // when a moment is.
 func wallsStack(t *testing.T, seed uint64) *stack {
-	s := newStack(t, seed, 3, spec{name: "customer, clock stepped", tenants: []string{""}, users: 60, workers: 20, settings: small})
+	s := newStack(t, seed, 3, spec{name: "customer, clock stepped", tenants: []string{""}, users: 60, workers: 20, longest: 6, settings: small})
 	s.asCustomer(t)
 	s.clock, s.briefs, s.rules.relative = newClock(), false, true
 	creds, err := customer.Load()
@@ -67,7 +67,7 @@ func wallsStack(t *testing.T, seed uint64) *stack {
 // suspendsStack is the LoB flow on a machine that is suspended now and then: its
 // monotonic clock stands still.
 func suspendsStack(t *testing.T, seed uint64) *stack {
-	s := newStack(t, seed, 4, spec{name: "lob, suspended", tenants: numbered(6), users: 20, workers: 20, settings: small})
+	s := newStack(t, seed, 4, spec{name: "lob, suspended", tenants: numbered(6), users: 20, workers: 20, longest: 6, settings: small})
 	s.asLoB(t)
 	s.clock = newClock()
 	creds, err := lob.Load()

@@ -19,6 +19,7 @@ type spec struct {
 	tenants  []string // as calls name them
 	users    int      // in each of them
 	workers  int
+	longest  int // life of tokens, in seconds
 	settings cache.Settings
 }
 
@@ -131,7 +132,7 @@ func (s *stack) watch(name string, of *agwtest.Service, issuer *agwtest.Issuer, 
 	of.OnRequest(sv.weather.decide)
 	of.OnAnswer(sv.budget.see)
 	if issuer != nil {
-		sv.lives.set(issuer, s.dice.seconds(2, 20))
+		sv.lives.set(issuer, s.dice.seconds(2, s.longest))
 	}
 	s.services = append(s.services, sv)
 	return sv
