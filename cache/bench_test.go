@@ -54,42 +54,42 @@ func BenchmarkGet(b *testing.B) {
 }
 
 // filled returns a full LRU with keyB and, newest, keyA in it.
-func filled(size int) *cache.LRU[string] {
-	l := cache.NewLRU[string](size)
+func filled(size int) *lru {
+	l := cache.NewLRU[value](size)
 	for n := range size {
-		l.Put(cache.NewKey(strconv.Itoa(n)), "v", later)
+		put(l, cache.NewKey(strconv.Itoa(n)), "v", later)
 	}
-	l.Put(keyB, "v", later)
-	l.Put(keyA, "v", later)
+	put(l, keyB, "v", later)
+	put(l, keyA, "v", later)
 	return l
 }
 
 func BenchmarkPut(b *testing.B) {
-	l := filled(256)
+	l, v := filled(256), &value{keyA, later, "v"}
 	b.ReportAllocs()
 	for b.Loop() {
-		l.Put(keyA, "v", later)
+		l.Put(v)
 	}
 }
 
 // BenchmarkMemory reports what one entry costs besides its value.
 func BenchmarkMemory(b *testing.B) {
 	const size = 10_000
-	keys := make([]cache.Key, size)
-	for n := range keys {
-		keys[n] = cache.NewKey(strconv.Itoa(n))
+	values := make([]value, size)
+	for n := range values {
+		values[n] = value{cache.NewKey(strconv.Itoa(n)), later, "v"}
 	}
-	var kept *cache.LRU[string]
+	var kept *lru
 	before := heap()
 	for b.Loop() {
-		kept = cache.NewLRU[string](size)
-		for _, key := range keys {
-			kept.Put(key, "v", later)
+		kept = cache.NewLRU[value](size)
+		for n := range values {
+			kept.Put(&values[n])
 		}
 	}
 	b.ReportMetric(float64(heap()-before)/size, "B/entry")
 	runtime.KeepAlive(kept)
-	runtime.KeepAlive(keys)
+	runtime.KeepAlive(values)
 }
 
 // heap returns the bytes in use.

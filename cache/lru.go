@@ -7,109 +7,118 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// An LRU is a bounded map of values with deadlines. The values are shared with
-// everybody who reads them: they must not be modified once they are in.
+// An LRU is a bounded map of values with deadlines. A value is a pointer whose method
+//
+//	Kept() (under *Key, until Instant)
+//
+// returns its key and its deadline. Neither changes once the value has been in an
+// LRU, not even after it has left. Values are shared with everybody who reads them;
+// two of them are the same if the pointers are.
 //
 // An LRU must be made by [NewLRU]. Its methods are safe for concurrent use.
-type LRU[V comparable] struct {
-	// newest is the entry read or written last. Reading it again changes no
-	// order, so it needs no lock: one hot token is served at the speed of an
-	// atomic load, on any number of cores.
-	newest atomic.Pointer[item[V]]
+type LRU[T any, V value[T]] struct {
+	// newest is the value read or written last. Reading it again changes no order, so
+	// it needs no lock: one hot token is served at the speed of an atomic load, on any
+	// number of cores.
+	newest atomic.Pointer[T]
 
-	mu    sync.Mutex
-	size  int
-	items *simplelru.LRU[Key, *item[V]]
+	mu     sync.Mutex
+	size   int
+	values *simplelru.LRU[Key, V]
 }
 
-// item is immutable.
-type item[V comparable] struct {
-	key      Key
-	value    V
-	deadline Instant
+// value is a pointer to T that knows its key and its deadline. They come from one
+// method, and the key by its address: calls of it are a good part of what a hit costs.
+type value[T any] interface {
+	*T
+	Kept() (under *Key, until Instant)
 }
 
-// NewLRU returns an empty LRU for size entries; a size below 1 counts as 1.
-func NewLRU[V comparable](size int) *LRU[V] {
+// NewLRU returns an empty LRU for size values; a size below 1 counts as 1. V need not
+// be named: NewLRU[T] holds values of type *T.
+func NewLRU[T any, V value[T]](size int) *LRU[T, V] {
 	size = max(size, 1)
-	items, _ := simplelru.NewLRU[Key, *item[V]](size, nil) // fails for sizes below 1 only
-	return &LRU[V]{size: size, items: items}
+	values, _ := simplelru.NewLRU[Key, V](size, nil) // fails for sizes below 1 only
+	return &LRU[T, V]{size: size, values: values}
 }
 
 // Get returns the value of key if now is before its deadline, and makes it the
 // newest. A stale value is dropped.
-func (l *LRU[V]) Get(key Key, now Instant) (value V, ok bool) {
-	if it := l.newest.Load(); it != nil && it.key == key && now.Before(it.deadline) {
-		return it.value, true
+func (l *LRU[T, V]) Get(key Key, now Instant) (v V, ok bool) {
+	if v = l.newest.Load(); v != nil {
+		if under, until := v.Kept(); *under == key && now.Before(until) {
+			return v, true
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	it, ok := l.items.Get(key)
+	v, ok = l.values.Get(key)
 	if !ok {
-		return value, false
+		return nil, false
 	}
-	if !now.Before(it.deadline) {
-		l.remove(it)
-		return value, false
+	if _, until := v.Kept(); !now.Before(until) {
+		l.remove(key, v)
+		return nil, false
 	}
-	l.newest.Store(it)
-	return it.value, true
+	l.newest.Store(v)
+	return v, true
 }
 
-// Put stores value under key until deadline and makes it the newest. Where the
-// LRU was full, the oldest entry leaves: evicted is its key.
-func (l *LRU[V]) Put(key Key, value V, deadline Instant) (evicted Key, full bool) {
+// Put stores v, which is not nil, under its key and makes it the newest. Where the
+// LRU was full, the oldest value leaves: evicted is its key.
+func (l *LRU[T, V]) Put(v V) (evicted Key, full bool) {
+	key, _ := v.Kept()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if full = l.items.Len() == l.size && !l.items.Contains(key); full {
-		evicted, _, _ = l.items.RemoveOldest()
+	if full = l.values.Len() == l.size && !l.values.Contains(*key); full {
+		evicted, _, _ = l.values.RemoveOldest()
 	}
-	it := &item[V]{key: key, value: value, deadline: deadline}
-	l.items.Add(key, it)
-	l.newest.Store(it)
+	l.values.Add(*key, v)
+	l.newest.Store(v)
 	return evicted, full
 }
 
-// Delete drops key if its value still is value, and reports whether it did.
-func (l *LRU[V]) Delete(key Key, value V) bool {
+// Delete drops v, which is not nil, if it still is the value of its key, and reports
+// whether it did.
+func (l *LRU[T, V]) Delete(v V) bool {
+	key, _ := v.Kept()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	it, ok := l.items.Peek(key)
-	if !ok || it.value != value {
+	if held, _ := l.values.Peek(*key); held != v {
 		return false
 	}
-	l.remove(it)
+	l.remove(*key, v)
 	return true
 }
 
-// Forget drops key whatever its value, and reports whether there was one.
-func (l *LRU[V]) Forget(key Key) bool {
+// Forget drops the value of key whatever it is, and reports whether there was one.
+func (l *LRU[T, V]) Forget(key Key) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	it, ok := l.items.Peek(key)
+	v, ok := l.values.Peek(key)
 	if ok {
-		l.remove(it)
+		l.remove(key, v)
 	}
 	return ok
 }
 
 // Purge drops everything.
-func (l *LRU[V]) Purge() {
+func (l *LRU[T, V]) Purge() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.items.Purge()
+	l.values.Purge()
 	l.newest.Store(nil)
 }
 
-// Len returns the number of entries, stale ones included.
-func (l *LRU[V]) Len() int {
+// Len returns the number of values, stale ones included.
+func (l *LRU[T, V]) Len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.items.Len()
+	return l.values.Len()
 }
 
 // remove is called with mu held.
-func (l *LRU[V]) remove(it *item[V]) {
-	l.items.Remove(it.key)
-	l.newest.CompareAndSwap(it, nil)
+func (l *LRU[T, V]) remove(key Key, v V) {
+	l.values.Remove(key)
+	l.newest.CompareAndSwap(v, nil)
 }

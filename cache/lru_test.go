@@ -15,23 +15,40 @@ var (
 	later = now.Add(time.Minute) // the deadline of most values below
 )
 
+// A value is what the tests put into an LRU.
+type value struct {
+	key      cache.Key
+	deadline cache.Instant
+	text     string
+}
+
+func (v *value) Kept() (under *cache.Key, until cache.Instant) { return &v.key, v.deadline }
+
+type lru = cache.LRU[value, *value]
+
+// put stores a text.
+func put(l *lru, key cache.Key, text string, deadline cache.Instant) (evicted cache.Key, full bool) {
+	return l.Put(&value{key, deadline, text})
+}
+
 // has checks what key holds; "" is nothing.
-func has(t *testing.T, l *cache.LRU[string], key cache.Key, want string) {
+func has(t *testing.T, l *lru, key cache.Key, want string) {
 	t.Helper()
-	if got, ok := l.Get(key, now); got != want || ok != (want != "") {
-		t.Errorf("%v holds %q, %v; want %q", key, got, ok, want)
+	got, ok := l.Get(key, now)
+	if ok != (want != "") || ok != (got != nil) || ok && (got.text != want || got.key != key) {
+		t.Errorf("%v holds %v, %v; want %q", key, got, ok, want)
 	}
 }
 
 func TestLRUOldestLeaves(t *testing.T) {
 	t.Parallel()
-	l := cache.NewLRU[string](2)
+	l := cache.NewLRU[value](2)
 	for _, key := range []cache.Key{keyA, keyB} {
-		if evicted, full := l.Put(key, "v", later); full {
+		if evicted, full := put(l, key, "v", later); full {
 			t.Errorf("%v left a cache that was not full", evicted)
 		}
 	}
-	if evicted, full := l.Put(keyC, "v", later); !full || evicted != keyA {
+	if evicted, full := put(l, keyC, "v", later); !full || evicted != keyA {
 		t.Errorf("%v left (%v), want %v", evicted, full, keyA)
 	}
 	has(t, l, keyA, "")
@@ -44,19 +61,19 @@ func TestLRUOldestLeaves(t *testing.T) {
 
 func TestLRUUseMakesNewest(t *testing.T) {
 	t.Parallel()
-	uses := map[string]func(l *cache.LRU[string]){
-		"read":       func(l *cache.LRU[string]) { l.Get(keyA, now) },
-		"read twice": func(l *cache.LRU[string]) { l.Get(keyA, now); l.Get(keyA, now) },
-		"write":      func(l *cache.LRU[string]) { l.Put(keyA, "v", later) },
+	uses := map[string]func(l *lru){
+		"read":       func(l *lru) { l.Get(keyA, now) },
+		"read twice": func(l *lru) { l.Get(keyA, now); l.Get(keyA, now) },
+		"write":      func(l *lru) { put(l, keyA, "v", later) },
 	}
 	for name, use := range uses {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := cache.NewLRU[string](2)
-			l.Put(keyA, "v", later)
-			l.Put(keyB, "v", later)
+			l := cache.NewLRU[value](2)
+			put(l, keyA, "v", later)
+			put(l, keyB, "v", later)
 			use(l)
-			if evicted, _ := l.Put(keyC, "v", later); evicted != keyB {
+			if evicted, _ := put(l, keyC, "v", later); evicted != keyB {
 				t.Errorf("%v left, want %v", evicted, keyB)
 			}
 		})
@@ -65,9 +82,9 @@ func TestLRUUseMakesNewest(t *testing.T) {
 
 func TestLRUReplace(t *testing.T) {
 	t.Parallel()
-	l := cache.NewLRU[string](1)
-	l.Put(keyA, "old", now.Add(time.Second))
-	if evicted, full := l.Put(keyA, "new", later); full {
+	l := cache.NewLRU[value](1)
+	put(l, keyA, "old", now.Add(time.Second))
+	if evicted, full := put(l, keyA, "new", later); full {
 		t.Errorf("%v left when a value was replaced", evicted)
 	}
 	has(t, l, keyA, "new")
@@ -79,9 +96,9 @@ func TestLRUReplace(t *testing.T) {
 func TestLRUSizeBelowOne(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{0, -1} {
-		l := cache.NewLRU[string](size)
-		l.Put(keyA, "v", later)
-		if evicted, full := l.Put(keyB, "v", later); !full || evicted != keyA {
+		l := cache.NewLRU[value](size)
+		put(l, keyA, "v", later)
+		if evicted, full := put(l, keyB, "v", later); !full || evicted != keyA {
 			t.Errorf("size %d: %v left (%v), want %v", size, evicted, full, keyA)
 		}
 		has(t, l, keyB, "v")
@@ -97,13 +114,13 @@ func TestLRUStaleLeavesOnRead(t *testing.T) {
 	}
 	for name, end := range ends {
 		for _, newest := range []bool{true, false} {
-			l := cache.NewLRU[string](2)
-			l.Put(keyA, "v", later)
+			l := cache.NewLRU[value](2)
+			put(l, keyA, "v", later)
 			if !newest {
-				l.Put(keyB, "v", later)
+				put(l, keyB, "v", later)
 			}
 			before := l.Len()
-			if v, ok := l.Get(keyA, end); ok || v != "" {
+			if v, ok := l.Get(keyA, end); ok || v != nil {
 				t.Errorf("%s: a stale value was served (newest: %v)", name, newest)
 			}
 			if l.Len() != before-1 {
@@ -116,51 +133,58 @@ func TestLRUStaleLeavesOnRead(t *testing.T) {
 
 func TestLRUStrictlyBeforeDeadline(t *testing.T) {
 	t.Parallel()
-	l := cache.NewLRU[string](1)
-	l.Put(keyA, "v", later)
+	l := cache.NewLRU[value](1)
+	put(l, keyA, "v", later)
 	if _, ok := l.Get(keyA, later.Add(-1)); !ok {
 		t.Error("not served a nanosecond before its deadline")
 	}
 	if _, ok := l.Get(keyA, later); ok {
 		t.Error("served on its deadline")
 	}
-	l.Put(keyA, "v", now)
+	put(l, keyA, "v", now)
 	has(t, l, keyA, "")
 }
 
+// Values are told apart by address, whatever they hold.
 func TestLRUDeleteComparesFirst(t *testing.T) {
 	t.Parallel()
-	l := cache.NewLRU[string](2)
-	l.Put(keyA, "new", later)
-	if l.Delete(keyA, "old") || l.Delete(keyB, "new") || l.Delete(keyB, "") {
+	l := cache.NewLRU[value](2)
+	held, equal := &value{keyA, later, "v"}, &value{keyA, later, "v"}
+	l.Put(held)
+	if l.Delete(equal) || l.Delete(&value{keyB, later, "v"}) || l.Delete(&value{}) {
 		t.Error("dropped a value that was not the one")
 	}
-	has(t, l, keyA, "new")
-	if !l.Delete(keyA, "new") || l.Delete(keyA, "new") {
+	has(t, l, keyA, "v")
+	if !l.Delete(held) || l.Delete(held) {
 		t.Error("the value was not dropped once")
 	}
 	has(t, l, keyA, "")
+	l.Put(held)
+	l.Put(equal)
+	if l.Delete(held) || !l.Delete(equal) {
+		t.Error("a value was taken for the one that it has replaced")
+	}
 }
 
 // The newest entry has a way of its own to its reader, which no drop may miss.
 func TestLRUNewestIsDropped(t *testing.T) {
 	t.Parallel()
-	drops := map[string]func(l *cache.LRU[string]){
-		"Delete":   func(l *cache.LRU[string]) { l.Delete(keyA, "v") },
-		"Forget":   func(l *cache.LRU[string]) { l.Forget(keyA) },
-		"Purge":    func(l *cache.LRU[string]) { l.Purge() },
-		"eviction": func(l *cache.LRU[string]) { l.Put(keyB, "v", later) },
-		"expiry":   func(l *cache.LRU[string]) { l.Get(keyA, later) },
+	drops := map[string]func(l *lru){
+		"Delete":   func(l *lru) { v, _ := l.Get(keyA, now); l.Delete(v) },
+		"Forget":   func(l *lru) { l.Forget(keyA) },
+		"Purge":    func(l *lru) { l.Purge() },
+		"eviction": func(l *lru) { put(l, keyB, "v", later) },
+		"expiry":   func(l *lru) { l.Get(keyA, later) },
 	}
 	for name, drop := range drops {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := cache.NewLRU[string](1)
-			l.Put(keyA, "v", later)
+			l := cache.NewLRU[value](1)
+			put(l, keyA, "v", later)
 			has(t, l, keyA, "v")
 			drop(l)
 			has(t, l, keyA, "")
-			l.Put(keyA, "w", later)
+			put(l, keyA, "w", later)
 			has(t, l, keyA, "w")
 		})
 	}
@@ -168,10 +192,10 @@ func TestLRUNewestIsDropped(t *testing.T) {
 
 func TestLRUForgetAndPurge(t *testing.T) {
 	t.Parallel()
-	l := cache.NewLRU[string](3)
-	l.Put(keyA, "v", later)
-	l.Put(keyB, "v", later)
-	l.Put(keyC, "v", later)
+	l := cache.NewLRU[value](3)
+	put(l, keyA, "v", later)
+	put(l, keyB, "v", later)
+	put(l, keyC, "v", later)
 	if !l.Forget(keyA) || l.Forget(keyA) {
 		t.Error("the entry was not forgotten once")
 	}
@@ -184,23 +208,12 @@ func TestLRUForgetAndPurge(t *testing.T) {
 	}
 }
 
-// Values that can be compared only by address are told apart by it.
-func TestLRUPointers(t *testing.T) {
-	t.Parallel()
-	l := cache.NewLRU[*string](1)
-	old, fresh := new(string), new(string)
-	l.Put(keyA, fresh, later)
-	if l.Delete(keyA, old) || !l.Delete(keyA, fresh) {
-		t.Error("equal values were taken for the same")
-	}
-}
-
 // Each goroutine has keys of its own and must always find what it left there,
 // whatever the others do to theirs.
 func TestLRUConcurrentOwners(t *testing.T) {
 	t.Parallel()
 	const owners = 8
-	l := cache.NewLRU[int](owners * modelKeys)
+	l := cache.NewLRU[value](owners * modelKeys)
 	var wg sync.WaitGroup
 	for owner := range owners {
 		wg.Go(func() {
@@ -219,25 +232,26 @@ func TestLRUConcurrentOwners(t *testing.T) {
 func TestLRUConcurrentBound(t *testing.T) {
 	t.Parallel()
 	const size = 4
-	l := cache.NewLRU[uint64](size)
+	l := cache.NewLRU[value](size)
 	keys := []cache.Key{keyA, keyB, keyC, {1}, {2}, {3}, {4}, {5}}
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(2, uint64(g)))
+			last := &value{key: keyA}
 			for range 5000 {
-				// A value tells its key and until when it is valid.
-				n, age := r.Uint64N(8), time.Duration(r.IntN(60))
+				key, at := keys[r.IntN(8)], now.Add(time.Duration(r.IntN(60)))
 				switch r.IntN(8) {
 				case 0, 1:
-					l.Put(keys[n], n<<32|uint64(age), now.Add(age))
+					last = &value{key: key, deadline: at}
+					l.Put(last)
 				case 2:
-					l.Delete(keys[n], n<<32|uint64(age))
+					l.Delete(last)
 				case 3:
-					l.Forget(keys[n])
+					l.Forget(key)
 				default:
-					if v, ok := l.Get(keys[n], now.Add(age)); ok && (v>>32 != n || v&0xffffffff <= uint64(age)) {
-						t.Errorf("key %d after %d ns holds %#x", n, age, v)
+					if v, ok := l.Get(key, at); ok && (v.key != key || !at.Before(v.deadline)) {
+						t.Errorf("%v holds a value of %v with %v left", key, v.key, at.Until(v.deadline))
 					}
 				}
 				if l.Len() > size {

@@ -15,18 +15,11 @@ const modelKeys = 6
 // A model is the plainest thing that behaves as an LRU should: a list, oldest
 // entry first. Every step is done to both, and they must agree.
 type model struct {
-	lru        *cache.LRU[int]
+	lru        *lru
 	size       int
 	owner      int           // whose keys these are, where several models share an LRU
 	mono, wall time.Duration // what has passed on each clock
-	entries    []entry
-	values     int // so many were put
-}
-
-type entry struct {
-	key      cache.Key
-	value    int
-	deadline cache.Instant
+	entries    []*value
 }
 
 // What a step does. Those from opPurge on are not for a shared LRU.
@@ -58,9 +51,9 @@ func (m *model) step(t *testing.T, op, arg byte) {
 	case opPutShort:
 		m.put(t, key, m.now().Add(span))
 	case opDelete:
-		m.delete(t, key, m.valueOf(key))
+		m.delete(t, m.valueOf(key))
 	case opDeleteOther:
-		m.delete(t, key, -1)
+		m.delete(t, &value{key: key})
 	case opForget:
 		if got, want := m.lru.Forget(key), m.drop(key); got != want {
 			t.Errorf("Forget is %v, want %v", got, want)
@@ -82,7 +75,7 @@ func (m *model) get(t *testing.T, key cache.Key) {
 	i := m.index(key)
 	want := i >= 0 && m.now().Before(m.entries[i].deadline)
 	got, ok := m.lru.Get(key, m.now())
-	if ok != want || ok && got != m.entries[i].value {
+	if ok != want || ok && got != m.entries[i] || !ok && got != nil {
 		t.Errorf("Get is %v, %v; want %v", got, ok, want)
 	}
 	if i < 0 {
@@ -104,17 +97,18 @@ func (m *model) put(t *testing.T, key cache.Key, deadline cache.Instant) {
 		oldest = m.entries[0].key
 		m.drop(oldest)
 	}
-	m.values++
-	m.entries = append(m.entries, entry{key, m.values, deadline})
-	if evicted, got := m.lru.Put(key, m.values, deadline); got != full || evicted != oldest {
+	v := &value{key: key, deadline: deadline}
+	m.entries = append(m.entries, v)
+	if evicted, got := m.lru.Put(v); got != full || evicted != oldest {
 		t.Errorf("Put evicted %v, %v; want %v, %v", evicted, got, oldest, full)
 	}
 }
 
-func (m *model) delete(t *testing.T, key cache.Key, value int) {
+// delete deletes v, which the model may or may not have.
+func (m *model) delete(t *testing.T, v *value) {
 	t.Helper()
-	want := value > 0 && m.drop(key)
-	if got := m.lru.Delete(key, value); got != want {
+	want := slices.Contains(m.entries, v) && m.drop(v.key)
+	if got := m.lru.Delete(v); got != want {
 		t.Errorf("Delete is %v, want %v", got, want)
 	}
 }
@@ -126,16 +120,16 @@ func (m *model) pass(mono, wall time.Duration) {
 
 func (m *model) now() cache.Instant { return at(m.mono, m.wall) }
 
-// valueOf returns the value of key, 0 if there is none.
-func (m *model) valueOf(key cache.Key) int {
+// valueOf returns the value of key, or one that was never put if there is none.
+func (m *model) valueOf(key cache.Key) *value {
 	if i := m.index(key); i >= 0 {
-		return m.entries[i].value
+		return m.entries[i]
 	}
-	return 0
+	return &value{key: key}
 }
 
 func (m *model) index(key cache.Key) int {
-	return slices.IndexFunc(m.entries, func(e entry) bool { return e.key == key })
+	return slices.IndexFunc(m.entries, func(v *value) bool { return v.key == key })
 }
 
 func (m *model) drop(key cache.Key) bool {
@@ -149,7 +143,7 @@ func (m *model) drop(key cache.Key) bool {
 // runModel does the steps that script says, two bytes each, to a fresh LRU.
 func runModel(t *testing.T, size int, script []byte) {
 	t.Helper()
-	m := &model{lru: cache.NewLRU[int](size), size: size}
+	m := &model{lru: cache.NewLRU[value](size), size: size}
 	for pair := range slices.Chunk(script, 2) {
 		m.step(t, pair[0]%ops, pair[len(pair)-1])
 		if got := m.lru.Len(); got != len(m.entries) {

@@ -21,12 +21,12 @@ type engine struct {
 	clock       cache.Clock
 	observer
 
-	system, users *cache.LRU[*entry]
-	gateways      *cache.LRU[*url.URL]
+	system, users *cache.LRU[entry, *entry]
+	gateways      *cache.LRU[gateway, *gateway]
 	flights       flight.Group[cache.Key, *entry]
 
 	notesMu sync.Mutex // makes changing a note one step
-	notes   *cache.LRU[*note]
+	notes   *cache.LRU[note, *note]
 
 	rotation   sync.Mutex
 	identity   atomic.Pointer[Identity] // what the caches were filled under
@@ -43,10 +43,10 @@ func newEngine(flow Flow, opts Options) (*engine, error) {
 	}
 	e := &engine{
 		flow: flow, settings: settings, requireUser: opts.RequireUser, clock: opts.Clock,
-		system:   cache.NewLRU[*entry](settings.MaxSystemTokens),
-		users:    cache.NewLRU[*entry](settings.MaxUserTokens),
-		gateways: cache.NewLRU[*url.URL](settings.MaxGatewayURLs),
-		notes:    cache.NewLRU[*note](max(minNotes, settings.MaxSystemTokens+settings.MaxUserTokens)),
+		system:   cache.NewLRU[entry](settings.MaxSystemTokens),
+		users:    cache.NewLRU[entry](settings.MaxUserTokens),
+		gateways: cache.NewLRU[gateway](settings.MaxGatewayURLs),
+		notes:    cache.NewLRU[note](max(minNotes, settings.MaxSystemTokens+settings.MaxUserTokens)),
 	}
 	if e.clock == nil {
 		e.clock = cache.Now
@@ -67,7 +67,7 @@ type lookup struct {
 }
 
 // tokens returns the cache that the subject of r belongs to.
-func (e *engine) tokens(r *request) *cache.LRU[*entry] {
+func (e *engine) tokens(r *request) *cache.LRU[entry, *entry] {
 	if r.user != "" {
 		return e.users
 	}
@@ -200,7 +200,11 @@ func (e *engine) gateway(ctx context.Context, r *request) (*url.URL, bool) {
 	if err != nil {
 		return nil, false
 	}
-	return e.gateways.Get(gatewayKey(id, tenant), e.clock())
+	gw, ok := e.gateways.Get(gatewayKey(id, tenant), e.clock())
+	if !ok {
+		return nil, false
+	}
+	return gw.url, true
 }
 
 // gatewayKey has one part less than the key of a token, so the two never meet.
@@ -242,7 +246,7 @@ func (e *engine) reject(g *Grant) bool {
 		return false
 	}
 	e.remember(g.key, n, func(n *note) { n.rejectedAt = now }, now)
-	return tokens.Delete(g.key, ent)
+	return tokens.Delete(ent)
 }
 
 // remember replaces the note of key by an altered copy. notesMu is held.
@@ -252,7 +256,8 @@ func (e *engine) remember(key cache.Key, old *note, alter func(*note), now cache
 		*n = *old
 	}
 	alter(n)
-	e.notes.Put(key, n, n.until(now))
+	n.kept = kept{key, n.until(now)}
+	e.notes.Put(n)
 }
 
 // forget drops all that is known of a subject.

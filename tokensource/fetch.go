@@ -169,9 +169,10 @@ func (j *job) commit(key cache.Key, ent *entry, err error) error {
 		return j.commitFailure(key, n, err, now)
 	}
 	ent.Grant.key = key
-	j.evicted, j.full = j.tokens(j.request).Put(key, ent, ent.expiry)
+	j.evicted, j.full = j.tokens(j.request).Put(ent)
 	if g := ent.Grant.gateway; g != nil {
-		j.gateways.Put(gatewayKey(j.flow.Identity(), j.tenantID), g, ent.expiry.Add(gatewayOutlive))
+		known := kept{gatewayKey(j.flow.Identity(), j.tenantID), ent.expiry.Add(gatewayOutlive)}
+		j.gateways.Put(&gateway{known, g})
 	}
 	if n != nil {
 		j.remember(key, n, func(n *note) { n.err, n.failures = nil, 0 }, now)

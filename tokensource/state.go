@@ -2,6 +2,7 @@ package tokensource
 
 import (
 	"math/rand/v2"
+	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -47,9 +48,27 @@ type entry struct {
 	rejected  atomic.Bool   // refused by the gateway, but kept
 }
 
+// Kept makes an entry the value of a [cache.LRU].
+func (e *entry) Kept() (under *cache.Key, until cache.Instant) { return &e.Grant.key, e.expiry }
+
+// kept makes what embeds it the value of a [cache.LRU].
+type kept struct {
+	key      cache.Key
+	deadline cache.Instant
+}
+
+func (k *kept) Kept() (under *cache.Key, until cache.Instant) { return &k.key, k.deadline }
+
+// gateway is that of a tenant. It is immutable.
+type gateway struct {
+	kept
+	url *url.URL
+}
+
 // note is what is remembered of a subject besides its token: how its fetches
 // failed, and when its token was rejected. It is immutable.
 type note struct {
+	kept
 	err        error // of the last fetch; nil if it succeeded
 	failures   int   // in a row
 	restsUntil cache.Instant

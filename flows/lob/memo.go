@@ -19,15 +19,20 @@ const (
 type memo struct {
 	clock   cache.Clock
 	timeout time.Duration // of one request, or of what it takes to make it
-	answers *cache.LRU[*answer]
+	answers *cache.LRU[answer, *answer]
 	calls   flight.Group[cache.Key, found]
 }
 
 // An answer is immutable.
 type answer struct {
-	value string
-	fresh cache.Instant // until then
+	key      cache.Key // of the question
+	value    string
+	fresh    cache.Instant // until then
+	deadline cache.Instant // the end
 }
+
+// Kept makes an answer the value of a [cache.LRU].
+func (a *answer) Kept() (under *cache.Key, until cache.Instant) { return &a.key, a.deadline }
 
 // found is an answer, and whether it was known before.
 type found struct {
@@ -36,7 +41,7 @@ type found struct {
 }
 
 func newMemo(size int, timeout time.Duration, clock cache.Clock) *memo {
-	return &memo{clock: clock, timeout: timeout, answers: cache.NewLRU[*answer](size)}
+	return &memo{clock: clock, timeout: timeout, answers: cache.NewLRU[answer](size)}
 }
 
 // get returns the answer to the question key, which ask gets if need be. The
@@ -63,7 +68,8 @@ func (m *memo) lookup(ctx context.Context, key cache.Key, ask func(context.Conte
 	value, err := ask(ctx)
 	switch {
 	case err == nil:
-		return found{&answer{value, m.clock().Add(freshFor)}, false}, nil
+		now = m.clock()
+		return found{&answer{key, value, now.Add(freshFor), now.Add(keptFor)}, false}, nil
 	case old != nil && passing(err):
 		return found{old, true}, nil
 	case old != nil:
@@ -73,15 +79,15 @@ func (m *memo) lookup(ctx context.Context, key cache.Key, ask func(context.Conte
 }
 
 // commit files a new answer, unless it was forgotten while it was on its way.
-func (m *memo) commit(key cache.Key, f found, err error) error {
+func (m *memo) commit(_ cache.Key, f found, err error) error {
 	if err == nil && !f.known {
-		m.answers.Put(key, f.answer, m.clock().Add(keptFor))
+		m.answers.Put(f.answer)
 	}
 	return err
 }
 
-// drop forgets the answer a, but none that has replaced it.
-func (m *memo) drop(key cache.Key, a *answer) { m.answers.Delete(key, a) }
+// drop forgets the answer a to a question, but none that has replaced it.
+func (m *memo) drop(_ cache.Key, a *answer) { m.answers.Delete(a) }
 
 // forget forgets whatever is, or is about to be, the answer to a question.
 func (m *memo) forget(key cache.Key) {
