@@ -16,8 +16,9 @@ type ConfigError struct {
 
 // Error says where, which field and what.
 func (e *ConfigError) Error() string {
-	parts := []string{"agw: customer"}
-	for _, part := range []string{e.Source, e.Field, e.Err.Error()} {
+	const prefix = "agw: "
+	parts := []string{prefix + "customer"}
+	for _, part := range []string{e.Source, e.Field, strings.TrimPrefix(e.Err.Error(), prefix)} {
 		if part != "" {
 			parts = append(parts, part)
 		}

@@ -64,11 +64,12 @@ type BindingError struct {
 
 // Error names the source and the key.
 func (e *BindingError) Error() string {
-	source := "binding"
+	source := "Destination Service binding"
 	if e.Source != "" {
 		source += " (" + e.Source + ")"
 	}
-	return fmt.Sprintf("agw: %s: %s: %v", source, e.Key, e.Err)
+	const prefix = "agw: "
+	return prefix + source + ": " + e.Key + ": " + strings.TrimPrefix(e.Err.Error(), prefix)
 }
 
 // Unwrap returns what is wrong.

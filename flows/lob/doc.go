@@ -1,10 +1,11 @@
-// Package lob obtains tokens for an agent that serves many tenants, through the
-// SAP BTP Destination Service.
+// Package lob obtains tokens for an agent that serves many tenants (a line of
+// business, LoB), through the SAP BTP Destination Service.
 //
 // A token for a tenant takes three requests: a service token of that tenant, the
-// name of the fragment that its subscription has put into the Destination Service,
-// and the destination, which holds the token and the URL of the tenant's gateway.
-// The first two are remembered, so the next token of the tenant takes one request.
+// name of the fragment (a named set of properties that completes a destination)
+// that its subscription has put into the Destination Service, and the destination,
+// which holds the token and the URL of the tenant's gateway. The first two are
+// remembered, so the next token of the tenant takes one request.
 //
 // Guarantees:
 //

@@ -9,9 +9,9 @@ import (
 
 var (
 	// ErrNoLandscape: it is not known which landscape the agent runs in.
-	ErrNoLandscape = errors.New("agw: no landscape: set " + envLandscape)
+	ErrNoLandscape = errors.New("agw: no landscape: set " + envLandscape + ", or Credentials.Landscape")
 	// ErrNoTenant: neither the request nor the configuration names a tenant.
-	ErrNoTenant = errors.New("agw: no tenant: name one with tokensource.WithTenant, or set Options.Tenant or Options.TenantFunc")
+	ErrNoTenant = errors.New("agw: no tenant: name one with tokensource.WithTenant, or configure Tenant or TenantFunc")
 	// ErrNoFragment: the Destination Service has no fragment for the tenant. See
 	// [FragmentError].
 	ErrNoFragment = errors.New("agw: no fragment")

@@ -114,7 +114,7 @@ func NewFlow(creds *Credentials, opts *Options) (*Flow, error) {
 	case err != nil:
 		return nil, err
 	case creds == nil:
-		return nil, tokensource.ErrNoCredentials
+		return nil, fmt.Errorf("%w: the credentials of the LoB flow are nil", tokensource.ErrNoCredentials)
 	case strings.TrimSpace(creds.Landscape) == "":
 		return nil, ErrNoLandscape
 	}
@@ -199,7 +199,7 @@ func (f *Flow) Reload(context.Context, bool) error {
 	b, failed := files(f.files).read()
 	switch {
 	case failed != nil:
-		return fmt.Errorf("agw: binding: %w", failed)
+		return fmt.Errorf("agw: Destination Service binding: %w", failed)
 	case b == *f.session.Load().binding:
 		return nil
 	}

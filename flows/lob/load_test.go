@@ -239,7 +239,7 @@ func TestNewFlowChecks(t *testing.T) {
 			expectError(t, err, tt.texts...)
 		})
 	}
-	if _, err := lob.NewFlow(nil, nil); !errors.Is(err, tokensource.ErrNoCredentials) {
+	if _, err := lob.NewFlow(nil, nil); !errors.Is(err, tokensource.ErrNoCredentials) || !strings.Contains(err.Error(), "are nil") {
 		t.Errorf("got %v", err)
 	}
 	creds := credentials()
@@ -258,7 +258,7 @@ func TestBindingErrorIsTyped(t *testing.T) {
 	if !errors.As(err, &be) || be.Key != "url" || be.Source != "test" {
 		t.Errorf("got %v", err)
 	}
-	if text := (&lob.BindingError{Key: "url", Err: errors.New("x")}).Error(); text != "agw: binding: url: x" {
+	if text := (&lob.BindingError{Key: "url", Err: errors.New("x")}).Error(); text != "agw: Destination Service binding: url: x" {
 		t.Error(text)
 	}
 }
