@@ -28,7 +28,7 @@ func (s *session) fetch(ctx context.Context, subject tokensource.Subject) (*toke
 	if !f.known || !answered(err, http.StatusNotFound) {
 		return resp, err
 	}
-	s.names.drop(fragmentKey(subject.Tenant, label), f.answer)
+	s.names.drop(f.answer)
 	if f, err = s.fragment(ctx, subject.Tenant, label); err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func (m *memo) lookup(ctx context.Context, key cache.Key, ask func(context.Conte
 	case old != nil && passing(err):
 		return found{old, true}, nil
 	case old != nil:
-		m.drop(key, old)
+		m.drop(old)
 	}
 	return found{}, err
 }
@@ -87,7 +87,7 @@ func (m *memo) commit(_ cache.Key, f found, err error) error {
 }
 
 // drop forgets the answer a to a question, but none that has replaced it.
-func (m *memo) drop(_ cache.Key, a *answer) { m.answers.Delete(a) }
+func (m *memo) drop(a *answer) { m.answers.Delete(a) }
 
 // forget forgets whatever is, or is about to be, the answer to a question.
 func (m *memo) forget(key cache.Key) {
