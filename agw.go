@@ -126,7 +126,8 @@ func (g *Gateway) client(src *tokensource.Source) *http.Client {
 	return &http.Client{Transport: transport.New(src, &g.opts)}
 }
 
-// Forget drops the token of subject, for a user who logs out.
+// Forget drops the token of subject, for a user who logs out. It needs the JWT that
+// the calls were made with: tokens for other ones of the same user stay.
 func (g *Gateway) Forget(subject tokensource.Subject) { g.source.Forget(subject) }
 
 // Purge drops everything that is cached, down to the tokens for the services in
@@ -140,7 +141,8 @@ func (g *Gateway) Purge() {
 
 // Source returns the source of the tokens, for other OAuth tooling and for its
 // counters (Stats). What caches in front of it, such as oauth2.ReuseTokenSource,
-// does not learn that the gateway has refused a token.
+// does not learn that the gateway has refused a token. Unlike the types of this
+// module, an oauth2.Token shows its secret when it is printed.
 func (g *Gateway) Source() *tokensource.Source { return g.source }
 
 // Flow returns the name of the flow that is in use.
@@ -149,6 +151,8 @@ func (g *Gateway) Flow() FlowName { return FlowName(g.flow.Identity().Flow) }
 // URL returns a URL for the clients of this gateway: path below the gateway's base
 // path, followed by segments, each of which is escaped as one. Its host is a
 // placeholder that resolves nowhere; the transport puts the real one in its place.
+// ("lookup agent-gateway.invalid: no such host" means that the request went through
+// another client.)
 //
 //	gw.URL("v1/mcp", "sap.s4:apiAccess:salesOrder:v1", tenantID)
 func (g *Gateway) URL(path string, segments ...string) string {

@@ -14,8 +14,8 @@ type FlowName string
 
 // The flows.
 const (
-	Customer FlowName = "customer" // credentials of the customer's own identity tenant
-	LoB      FlowName = "lob"      // the BTP Destination Service, for many tenants
+	Customer FlowName = "customer" // one customer's agent: credentials of that customer's identity tenant
+	LoB      FlowName = "lob"      // line of business, an agent for many tenants: the BTP Destination Service
 )
 
 // flow is what the flows have in common, beyond tokens.

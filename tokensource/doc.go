@@ -22,10 +22,11 @@
 //   - No outage from a passing failure. If the renewal fails because of the network,
 //     a 429 or a 5xx, the old token is served until it really expires. If the
 //     service refuses for good (invalid_grant, invalid_client), it is dropped.
-//   - No hammering. A fetch is tried at most three times, 100 ms apart and growing; a
-//     service's Retry-After is obeyed. After a failed fetch its subject rests for
-//     1 s, doubled with each further failure up to 30 s (or for what Retry-After
-//     says): callers get the same error at once, and it says when the next attempt
+//   - No hammering. A fetch is tried at most three times, 100 ms apart and growing, or
+//     as far apart as the service's Retry-After says; if that is more than 5 s, the
+//     fetch fails at once. After a failed fetch its subject rests for 1 s, doubled
+//     with each further failure up to 30 s (or for what Retry-After says, up to ten
+//     minutes): callers get the same error at once, and it says when the next attempt
 //     is due. Rejected tokens are dropped at most once in 10 s for each subject.
 //   - Bounded memory. What is cached, and what is remembered of failures, is bounded
 //     by [cache.Settings], the least recently used leaving first.

@@ -15,14 +15,14 @@ var (
 	// ErrNoCredentials: no credentials were found where they were looked for.
 	ErrNoCredentials = errors.New("agw: no credentials found")
 	// ErrNoUserToken: a user's token is blank, or it is missing and required.
-	ErrNoUserToken = errors.New("agw: no user token")
+	ErrNoUserToken = errors.New("agw: no user token: the one given is blank, or RequireUser is set and none was given")
 	// ErrSubjectConflict: the context names another tenant than that of the user whom
 	// the client acts for by default.
 	ErrSubjectConflict = errors.New("agw: the tenant in the context is not that of the client's default user")
 	// ErrInsecureURL: a secret would travel over plain http to another machine.
 	ErrInsecureURL = errors.New("agw: plain http to another machine")
-	// ErrExpired: a token was past its expiry when it arrived, or outlives the user's
-	// own. Either it was, or the clock of this machine is wrong.
+	// ErrExpired: when a token arrived, it had expired, or the user's token that it was
+	// exchanged for had. If neither is true, the clock of this machine is wrong.
 	ErrExpired = errors.New("agw: the token has expired on arrival")
 )
 

@@ -74,8 +74,10 @@ func (s *Source) Gateway(ctx context.Context) (gateway *url.URL, known bool) {
 	return s.gateway(ctx, r)
 }
 
-// Forget drops all that is known of subject, for a user who logs out. A fetch that
-// is under way goes on for those who wait for it, but leaves nothing behind.
+// Forget drops all that is known of subject, for a user who logs out. It needs the
+// JWT that the calls were made with: tokens for other ones of the same user stay. A
+// fetch that is under way goes on for those who wait for it, but leaves nothing
+// behind.
 func (s *Source) Forget(subject Subject) { s.forget(requestFor(subject)) }
 
 // Format prints the flow and the default subject, whatever the verb.

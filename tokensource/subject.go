@@ -47,6 +47,9 @@ func (s Subject) describe() string {
 // with the context fail with [ErrNoUserToken]: it never falls back to the
 // technical token.
 //
+// A user is known by the JWT alone: another JWT of the same user is another subject,
+// with a fetch and a place in the cache of its own.
+//
 // The token is hashed once for a context, not once for a call: make one context
 // for an inbound request and use it for all calls on its behalf.
 func WithUserToken(ctx context.Context, jwt string) context.Context {

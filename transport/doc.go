@@ -5,7 +5,7 @@
 //
 //   - A bearer token goes to the origin (scheme, host and port) of the gateway that
 //     it was issued with, and nowhere else, redirects included.
-//   - It does not travel over plain http, except within this machine.
+//   - It does not travel over plain http, except to localhost and loopback addresses.
 //   - The caller's request is never changed, and neither it nor the response leads
 //     back to the token.
 //   - The request's body is closed exactly once, whatever happens.

@@ -71,11 +71,13 @@ func (t *Transport) CloseIdleConnections() {
 
 // RoundTrip sends req to the gateway and returns its answer. The errors of the token
 // source and of the base (unless its text shows the token, as a malformed answer can
-// make it) are within reach of [errors.Is] and [errors.As]; those of this package are [ErrForeignHost], [ErrOpaqueURL], [ErrPathEscapes], [ErrNoGateway]
-// and [tokensource.ErrInsecureURL].
+// make it) are within reach of [errors.Is] and [errors.As]; those of this package are
+// [ErrForeignHost], [ErrOpaqueURL], [ErrPathEscapes], [ErrNoGateway] and
+// [tokensource.ErrInsecureURL].
 //
-// The token replaces the Authorization of req. Until there is a token, the context
-// of req bounds the wait (its Cancel does not).
+// The token replaces the Authorization of req, which does not say for whom the call
+// acts: see [tokensource.WithUserToken]. Until there is a token, the context of req
+// bounds the wait (its Cancel does not).
 //
 // If the answer is 401, the source is told. If then it has another token, and req has
 // no body or a GetBody, the request is sent once more, whatever its method: the
