@@ -133,10 +133,19 @@ func (e *engine) obtain(ctx context.Context, l lookup) (*Grant, error) {
 	if ctx.Err() != nil {
 		return nil, e.missed(leftEarly(ctx))
 	}
+	if e.userExpired(l) { // what it is exchanged for would have, too
+		return nil, e.missed(ErrUserTokenExpired)
+	}
 	if l.entry != nil { // rejected, and may be dropped by now
 		e.Invalidate(&l.entry.Grant)
 	}
 	return e.wait(ctx, e.fetch(l, false))
+}
+
+// userExpired reports whether the token of l's user ended before now. A life that
+// nothing but the user's token bounds tells.
+func (e *engine) userExpired(l lookup) bool {
+	return e.settings.Lifetime(cache.TokenResponse{}, l.user, l.now).Usable() <= 0
 }
 
 // wait returns what c obtains, if that happens before ctx ends.

@@ -21,6 +21,9 @@ var (
 	ErrSubjectConflict = errors.New("agw: the tenant in the context is not that of the client's default user")
 	// ErrInsecureURL: a secret would travel over plain http to another machine.
 	ErrInsecureURL = errors.New("agw: plain http to another machine")
+	// ErrUserTokenExpired: the user's own token has expired, by this machine's clock.
+	// Nothing was sent.
+	ErrUserTokenExpired = errors.New("agw: the user's token has expired")
 	// ErrExpired: when a token arrived, it had expired, or the user's token that it was
 	// exchanged for had. If neither is true, the clock of this machine is wrong.
 	ErrExpired = errors.New("agw: the token has expired on arrival")

@@ -72,10 +72,17 @@ func (s *session) ask(ctx context.Context, tenant string, r wire.Request) (reply
 	switch {
 	case failed != nil:
 		return reply{}, failed
-	case fresh == grant: // it was a new one a moment ago
-		return reply{}, err
+	case fresh == grant: // it was a new one a moment ago, and may be replaced soon
+		return reply{}, notForGood(err)
 	}
 	return s.send(ctx, fresh, r)
+}
+
+// notForGood returns err as a passing one, which leaves the tokens of users alone.
+func notForGood(err error) error {
+	e := *asError(err)
+	e.Kind = tokensource.Passing
+	return &e
 }
 
 // send sends r with a service token.

@@ -50,6 +50,8 @@ func (c *call) failure(ctx context.Context, err error) string {
 	switch {
 	case errors.Is(err, tokensource.ErrNoUserToken):
 		return only(c.invalid == "blank user", "no user token")
+	case errors.Is(err, tokensource.ErrUserTokenExpired):
+		return only(isBrief(c.who.user), "user token expired")
 	case errors.Is(err, tokensource.ErrSubjectConflict):
 		return only(c.invalid == "conflict" || c.invalid == "bad tenant" && c.def && c.who.jwt != "", "subject conflict")
 	case errors.As(err, &tenant):
