@@ -23,12 +23,12 @@ func (e *engine) rotate(keep *call, newKey func(*Identity) cache.Key) *Identity 
 	id := e.flow.Identity() // the latest: another goroutine may hold an older one
 	changed := id != e.identity.Load()
 	if changed {
-		e.identity.Store(id)
 		var key cache.Key
 		if keep != nil {
 			key = newKey(id)
 		}
 		e.purge(keep, key)
+		e.identity.Store(id) // last: until then, everybody waits here for what is old to be gone
 	}
 	e.rotation.Unlock()
 	if changed {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net/url"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -285,4 +288,58 @@ func TestReloadMisbehaves(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A new certificate leaves the keys of the cache as they are. Whoever has seen that
+// it is in force is not served what came with the old one, not even while the caches
+// are being emptied.
+func TestOldTokensEndWithTheirCredentials(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	f.does(func(context.Context, tokensource.Subject) (*tokensource.Response, error) {
+		resp := response(time.Hour)
+		resp.GatewayURL = nil // that of the identity, which here numbers the credentials
+		return resp, nil
+	})
+	renew := func(number int) {
+		id := *f.Identity()
+		id.GatewayURL = gatewayURL.JoinPath(strconv.Itoa(number))
+		f.identity.Store(&id)
+	}
+	number := func(gateway *url.URL) int {
+		n, err := strconv.Atoi(strings.TrimPrefix(gateway.Path, "/"))
+		if err != nil {
+			t.Error(err)
+		}
+		return n
+	}
+	renew(0)
+	src, err := tokensource.New(f, tokensource.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var calls atomic.Int64
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for !done.Load() {
+				inForce := number(f.Identity().GatewayURL)
+				g, err := src.Grant(t.Context())
+				if err != nil || number(g.GatewayURL()) < inForce {
+					t.Errorf("got %v and error %v, credentials %d are in force", g, err, inForce)
+					done.Store(true)
+				}
+				calls.Add(1)
+			}
+		})
+	}
+	for n := 1; n <= 400 && !done.Load(); n++ {
+		renew(n)
+		for seen := calls.Load(); calls.Load() < seen+100 && !done.Load(); {
+			runtime.Gosched()
+		}
+	}
+	done.Store(true)
+	wg.Wait()
 }
