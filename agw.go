@@ -12,6 +12,7 @@ import (
 	"github.com/agwgo/agw/cache"
 	"github.com/agwgo/agw/flows/customer"
 	"github.com/agwgo/agw/flows/lob"
+	"github.com/agwgo/agw/internal/origin"
 	"github.com/agwgo/agw/tokensource"
 	"github.com/agwgo/agw/transport"
 )
@@ -92,7 +93,11 @@ func New(cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("agw: %w", err)
 	}
-	return &Gateway{flow: f, source: src, opts: cfg.transport()}, nil
+	g := &Gateway{flow: f, source: src, opts: cfg.transport()}
+	if url := f.Identity().GatewayURL; url != nil && !g.opts.DangerouslyAllowPlainHTTP && !origin.Secure(url) {
+		return nil, fmt.Errorf("%w: the gateway is %q", tokensource.ErrInsecureURL, origin.String(url))
+	}
+	return g, nil
 }
 
 // transport returns the options of all clients, with one base transport for them.

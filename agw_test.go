@@ -378,3 +378,14 @@ func TestGivenCredentials(t *testing.T) {
 		t.Errorf("the flow is %s, the tenant %q", gw.Flow(), echo.Tenant)
 	}
 }
+
+func TestGatewayOverPlainHTTP(t *testing.T) {
+	server := start(t, agwtest.Options{})
+	setenv(t, server.CustomerEnv())
+	t.Setenv("INTEGRATION_GATEWAY_URL", "http://gateway.example")
+	if _, err := agw.New(agw.Config{}); !errors.Is(err, tokensource.ErrInsecureURL) || !strings.Contains(err.Error(), "gateway.example") {
+		t.Errorf("got %v", err)
+	}
+	newGateway(t, agw.Config{DangerouslyAllowPlainHTTP: true})
+	newGateway(t, agw.Config{Transport: transport.Options{DangerouslyAllowPlainHTTP: true}})
+}

@@ -7,16 +7,21 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// An LRU is a bounded map of values with deadlines. A value is a pointer whose method
-//
-//	Kept() (under *Key, until Instant)
-//
-// returns its key and its deadline. Neither changes once the value has been in an
-// LRU, not even after it has left. Values are shared with everybody who reads them;
-// two of them are the same if the pointers are.
+// A Value is what an [LRU] holds: a pointer to T that knows its key and its deadline.
+// Neither may change once the value has been in an LRU, not even after it has left.
+type Value[T any] interface {
+	*T
+
+	// Kept returns under which key, and until when. It is one method, and returns the
+	// key by its address, because calls of it are a good part of what a hit costs.
+	Kept() (under *Key, until Instant)
+}
+
+// An LRU is a bounded map of values with deadlines. Values are shared with everybody
+// who reads them; two of them are the same if the pointers are.
 //
 // An LRU must be made by [NewLRU]. Its methods are safe for concurrent use.
-type LRU[T any, V value[T]] struct {
+type LRU[T any, V Value[T]] struct {
 	// newest is the value read or written last. Reading it again changes no order, so
 	// it needs no lock: one hot token is served at the speed of an atomic load, on any
 	// number of cores.
@@ -27,16 +32,9 @@ type LRU[T any, V value[T]] struct {
 	values *simplelru.LRU[Key, V]
 }
 
-// value is a pointer to T that knows its key and its deadline. They come from one
-// method, and the key by its address: calls of it are a good part of what a hit costs.
-type value[T any] interface {
-	*T
-	Kept() (under *Key, until Instant)
-}
-
 // NewLRU returns an empty LRU for size values; a size below 1 counts as 1. V need not
 // be named: NewLRU[T] holds values of type *T.
-func NewLRU[T any, V value[T]](size int) *LRU[T, V] {
+func NewLRU[T any, V Value[T]](size int) *LRU[T, V] {
 	size = max(size, 1)
 	values, _ := simplelru.NewLRU[Key, V](size, nil) // fails for sizes below 1 only
 	return &LRU[T, V]{size: size, values: values}

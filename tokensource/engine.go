@@ -137,7 +137,7 @@ func (e *engine) obtain(ctx context.Context, l lookup) (*Grant, error) {
 		return nil, e.missed(ErrUserTokenExpired)
 	}
 	if l.entry != nil { // rejected, and may be dropped by now
-		e.Invalidate(&l.entry.Grant)
+		e.invalidate(&l.entry.Grant)
 	}
 	return e.wait(ctx, e.fetch(l, false))
 }
@@ -221,12 +221,8 @@ func gatewayKey(id *Identity, tenant string) cache.Key {
 	return cache.NewKey(id.Flow, id.TokenEndpoint, id.ClientID, id.Resource, tenant)
 }
 
-// Invalidate tells that the gateway refused g. If g is still the grant of its
-// subject, it is dropped, and the next caller fetches another one. That happens at
-// most once in 10 s for a subject: in between, the grant stays, so that a gateway
-// that refuses everything does not set off a fetch for each call. Invalidate reports
-// whether g was dropped.
-func (e *engine) Invalidate(g *Grant) bool {
+// invalidate drops g, if it still is the grant of its subject and may be dropped.
+func (e *engine) invalidate(g *Grant) bool {
 	if g == nil {
 		return false
 	}
@@ -284,13 +280,6 @@ func (e *engine) forget(r *request) {
 	e.emit(Event{Kind: EventForget, Subject: key.String()})
 }
 
-// Purge drops everything. Fetches that are under way go on for those who wait for
-// them, but leave nothing behind.
-func (e *engine) Purge() {
-	e.purge(nil, cache.Key{})
-	e.emit(Event{Kind: EventForget})
-}
-
 // purge empties the caches. The fetch keep, if not nil, goes on as the one for key.
 // Fetches are forgotten first, so that none of them fills a cache again.
 func (e *engine) purge(keep *call, key cache.Key) {
@@ -303,8 +292,8 @@ func (e *engine) purge(keep *call, key cache.Key) {
 	e.notesMu.Unlock()
 }
 
-// Stats returns a snapshot of the counters.
-func (e *engine) Stats() Stats {
+// stats returns the counters, and the gauges at this moment.
+func (e *engine) stats() Stats {
 	s := e.snapshot()
 	s.SystemTokens, s.UserTokens, s.GatewayURLs = e.system.Len(), e.users.Len(), e.gateways.Len()
 	s.InFlight, s.Noted = e.flights.Len(), e.notes.Len()

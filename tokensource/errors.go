@@ -44,6 +44,18 @@ const (
 	Refused
 )
 
+// String returns "permanent", "passing" or "refused".
+func (k Kind) String() string {
+	switch k {
+	case Passing:
+		return "passing"
+	case Refused:
+		return "refused"
+	default:
+		return "permanent"
+	}
+}
+
 // An Error is a request to a token service that failed. Its text holds no secret:
 // neither what was sent nor a token that came back.
 type Error struct {

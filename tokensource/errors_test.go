@@ -96,3 +96,10 @@ func TestNewRefuses(t *testing.T) {
 		t.Errorf("error is %v, want one of MaxUserTokens", err)
 	}
 }
+
+func TestKindSaysItsName(t *testing.T) {
+	t.Parallel()
+	if got := fmt.Sprint(tokensource.Permanent, tokensource.Passing, tokensource.Refused); got != "permanent passing refused" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -74,11 +74,28 @@ func (s *Source) Gateway(ctx context.Context) (gateway *url.URL, known bool) {
 	return s.gateway(ctx, r)
 }
 
+// Invalidate tells that the gateway refused g. If g is still the grant of its
+// subject, it is dropped, and the next caller fetches another one. That happens at
+// most once in 10 s for a subject: in between, the grant stays, so that a gateway
+// that refuses everything does not set off a fetch for each call. Invalidate reports
+// whether g was dropped.
+func (s *Source) Invalidate(g *Grant) bool { return s.invalidate(g) }
+
 // Forget drops all that is known of subject, for a user who logs out. It needs the
 // JWT that the calls were made with: tokens for other ones of the same user stay. A
 // fetch that is under way goes on for those who wait for it, but leaves nothing
 // behind.
 func (s *Source) Forget(subject Subject) { s.forget(requestFor(subject)) }
+
+// Purge drops everything. Fetches that are under way go on for those who wait for
+// them, but leave nothing behind.
+func (s *Source) Purge() {
+	s.purge(nil, cache.Key{})
+	s.emit(Event{Kind: EventForget})
+}
+
+// Stats returns a snapshot of the counters.
+func (s *Source) Stats() Stats { return s.stats() }
 
 // Format prints the flow and the default subject, whatever the verb.
 func (s Source) Format(f fmt.State, _ rune) {

@@ -42,34 +42,40 @@ func (e *foreignError) Error() string {
 
 func (e *foreignError) Unwrap() error { return ErrForeignHost }
 
-// tokenError says that there was no token, and why. Timeout and Temporary are
+// stepError says at which step of a request err occurred. Timeout and Temporary are
 // there because [url.Error], in which an http.Client wraps it, does not look deeper.
-type tokenError struct{ err error }
+type stepError struct {
+	step string
+	err  error
+}
 
-func (e *tokenError) Error() string { return "get a token for the gateway: " + e.err.Error() }
+func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
 
-func (e *tokenError) Unwrap() error { return e.err }
+func (e *stepError) Unwrap() error { return e.err }
 
-// Timeout reports whether the caller's time, or that of the fetch, was over.
-func (e *tokenError) Timeout() bool {
+// Timeout reports whether the caller's time, or that of the step, was over.
+func (e *stepError) Timeout() bool {
 	var t interface{ Timeout() bool }
 	return errors.As(e.err, &t) && t.Timeout()
 }
 
 // Temporary reports whether a later attempt may succeed.
-func (e *tokenError) Temporary() bool {
+func (e *stepError) Temporary() bool {
 	var t interface{ Temporary() bool }
 	return errors.As(e.err, &t) && t.Temporary()
 }
 
-// discreet returns the base's error about out, or what can be shown of it if it
-// quotes the token: net/http quotes malformed answers, and the gateway knows the
-// token.
-func discreet(out *outgoing, err error) error {
+// sendError returns the base's error about out. It names the gateway, since a caller
+// who used the placeholder knows no other host; and if err quotes the token, only what
+// can be shown of it is left: net/http quotes malformed answers, and the gateway knows
+// the token.
+func sendError(out *outgoing, err error) error {
 	ended := out.Context().Err()
-	token := out.Header[authorization][0]
-	if ended != nil && errors.Is(err, ended) || !wire.Shows(err.Error(), token) {
+	if ended != nil && errors.Is(err, ended) {
 		return err
 	}
-	return errors.New("agw: the gateway's answer: " + wire.Clean(err.Error(), token))
+	if token := out.Header[authorization][0]; wire.Shows(err.Error(), token) {
+		err = errors.New("malformed answer: " + wire.Clean(err.Error(), token))
+	}
+	return &stepError{"gateway " + origin.String(out.URL), err}
 }

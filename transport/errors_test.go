@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -104,11 +105,13 @@ func TestForeignHostOfATokenFetch(t *testing.T) {
 	wantRefused(t, b, err, transport.ErrForeignHost)
 }
 
-func TestErrorsOfTheBaseAreReturnedAsTheyAre(t *testing.T) {
+// Who used the placeholder knows no other host: the error names the gateway.
+func TestErrorsOfTheBaseNameTheGateway(t *testing.T) {
 	t.Parallel()
-	b := newBase(result{err: net.ErrClosed})
+	b := newBase(result{err: os.ErrDeadlineExceeded})
 	resp, err := transport.New(newSource(mustGrant(t, "secret", gateway)), &transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil))
-	if err != net.ErrClosed || resp != nil {
+	var ne net.Error
+	if !errors.Is(err, os.ErrDeadlineExceeded) || !errors.As(err, &ne) || !ne.Timeout() || resp != nil || !strings.Contains(err.Error(), "https://gw.example:443") {
 		t.Errorf("got %v and error %v", resp, err)
 	}
 	nothing := roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, nil })

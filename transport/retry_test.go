@@ -179,7 +179,7 @@ func TestSecondAttemptFails(t *testing.T) {
 	b := newBase(unauthorized(refusal, 7), result{err: io.ErrUnexpectedEOF})
 	src := newSource(mustGrant(t, "one", gateway), mustGrant(t, "two", gateway))
 	resp, err := transport.New(src, &transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil))
-	if err != io.ErrUnexpectedEOF || resp != nil || refusal.closed.Load() != 1 {
+	if !errors.Is(err, io.ErrUnexpectedEOF) || resp != nil || refusal.closed.Load() != 1 {
 		t.Errorf("got %v and error %v, the first answer was closed %d times", resp, err, refusal.closed.Load())
 	}
 }

@@ -105,7 +105,7 @@ func (t *Transport) prepare(req *http.Request, newID func() string) (*tokensourc
 	grant, err := t.src.Grant(req.Context())
 	switch {
 	case err != nil:
-		return nil, nil, &tokenError{err}
+		return nil, nil, &stepError{"get a token for the gateway", err}
 	case grant == nil || grant.GatewayURL() == nil:
 		return nil, nil, ErrNoGateway
 	}
@@ -156,7 +156,7 @@ func (t *Transport) unsent(req *http.Request, err error) (*http.Response, error)
 func (t *Transport) send(req *http.Request, out *outgoing) (*http.Response, error) {
 	resp, err := t.opts.Base.RoundTrip(&out.Request)
 	if err != nil {
-		return resp, discreet(out, err)
+		return resp, sendError(out, err)
 	}
 	if resp == nil {
 		return nil, nil

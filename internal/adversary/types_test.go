@@ -32,7 +32,7 @@ const secret = "the-password-is-swordfish-and-nothing-else"
 // functions and interfaces.
 var harmless = []string{
 	"agw.Endpoint", "agw.FlowName",
-	"cache.Clock", "cache.Instant", "cache.Lifetime", "cache.LRU", "cache.Settings", "cache.SettingError",
+	"cache.Clock", "cache.Instant", "cache.Lifetime", "cache.LRU", "cache.Settings", "cache.SettingError", "cache.Value",
 	"customer.Dependency", "customer.Endpoint", "customer.NotFoundError",
 	"lob.Endpoint", "lob.FragmentError", "lob.LoadError", "lob.SourceError", "lob.TenantError",
 	"tokensource.ContextTokenSource", "tokensource.EventKind", "tokensource.Flow", "tokensource.GrantSource",
