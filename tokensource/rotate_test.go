@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"net/url"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/agwgo/agw/cache"
 	"github.com/agwgo/agw/tokensource"
 )
 
@@ -290,56 +289,60 @@ func TestReloadMisbehaves(t *testing.T) {
 	}
 }
 
-// A new certificate leaves the keys of the cache as they are. Whoever has seen that
-// it is in force is not served what came with the old one, not even while the caches
-// are being emptied.
+// watched counts how often it is asked for its identity.
+type watched struct {
+	*fake
+	asked atomic.Int64
+}
+
+func (f *watched) Identity() *tokensource.Identity {
+	defer f.asked.Add(1)
+	return f.fake.Identity()
+}
+
+// A new certificate leaves the keys of the cache as they are. Whoever knows that it is
+// in force is not served what came with the old one, not even while the caches are
+// being emptied: here, that has to wait for the end of a fetch, which stalls.
 func TestOldTokensEndWithTheirCredentials(t *testing.T) {
 	t.Parallel()
-	f := newFake()
-	f.does(func(context.Context, tokensource.Subject) (*tokensource.Response, error) {
-		resp := response(time.Hour)
-		resp.GatewayURL = nil // that of the identity, which here numbers the credentials
-		return resp, nil
-	})
-	renew := func(number int) {
-		id := *f.Identity()
-		id.GatewayURL = gatewayURL.JoinPath(strconv.Itoa(number))
-		f.identity.Store(&id)
-	}
-	number := func(gateway *url.URL) int {
-		n, err := strconv.Atoi(strings.TrimPrefix(gateway.Path, "/"))
-		if err != nil {
-			t.Error(err)
+	var stallIn atomic.Int64
+	stalled, goOn := make(chan struct{}), make(chan struct{})
+	f := &watched{fake: newFake()}
+	src, err := tokensource.New(f, tokensource.Options{Clock: func() cache.Instant {
+		if stallIn.Add(-1) == 0 {
+			close(stalled)
+			<-goOn
 		}
-		return n
-	}
-	renew(0)
-	src, err := tokensource.New(f, tokensource.Options{})
+		return cache.Now()
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var calls atomic.Int64
-	var done atomic.Bool
+	alice := user(t.Context(), "alice")
+	old, err := src.Grant(alice)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var wg sync.WaitGroup
-	for range 4 {
+	defer wg.Wait()
+	defer close(goOn)
+	f.does(func(context.Context, tokensource.Subject) (*tokensource.Response, error) {
+		stallIn.Store(2) // the clock is read once for the token, then for the cache
+		return response(time.Hour), nil
+	})
+	wg.Go(func() { _, _ = src.Grant(user(t.Context(), "bob")) })
+	<-stalled
+	f.does(lives(time.Hour))
+	f.rotate(f.Identity().ClientID)
+	for range 50 {
+		asked := f.asked.Load()
 		wg.Go(func() {
-			for !done.Load() {
-				inForce := number(f.Identity().GatewayURL)
-				g, err := src.Grant(t.Context())
-				if err != nil || number(g.GatewayURL()) < inForce {
-					t.Errorf("got %v and error %v, credentials %d are in force", g, err, inForce)
-					done.Store(true)
-				}
-				calls.Add(1)
+			if g, err := src.Grant(alice); err != nil || g == old {
+				t.Errorf("got %v and error %v, the old token being %v", g, err, old)
 			}
 		})
-	}
-	for n := 1; n <= 400 && !done.Load(); n++ {
-		renew(n)
-		for seen := calls.Load(); calls.Load() < seen+100 && !done.Load(); {
+		for f.asked.Load() == asked {
 			runtime.Gosched()
 		}
 	}
-	done.Store(true)
-	wg.Wait()
 }
