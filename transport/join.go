@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"encoding/hex"
 	"net/url"
 	"strings"
 
@@ -102,19 +103,31 @@ func unrepeated(base, path string) string {
 // the way could take for "..". Paths are decoded more than once where servers are
 // chained, and some servers take a backslash for a slash.
 func climbs(path string) bool {
-	for {
-		if strings.Contains(path, "..") && climbsAsIs(path) {
-			return true
-		}
-		if strings.IndexByte(path, '%') < 0 {
-			return false
-		}
-		decoded, err := url.PathUnescape(path)
-		if err != nil || decoded == path {
-			return false
-		}
-		path = decoded
+	if strings.IndexByte(path, '%') >= 0 {
+		path = decodedToTheEnd(path) // which leaves a ".." that is there already
 	}
+	return strings.Contains(path, "..") && climbsAsIs(path)
+}
+
+// decodedToTheEnd returns path decoded as often as that changes it. A percent sign
+// that encodes nothing stays, as lenient servers let it. One pass will do, whatever
+// somebody has thought up: what a byte completes is decoded before the next one.
+func decodedToTheEnd(path string) string {
+	decoded := make([]byte, 0, len(path))
+	for i := range len(path) {
+		decoded = append(decoded, path[i])
+		for {
+			n := len(decoded) - len("%2e")
+			if n < 0 || decoded[n] != '%' {
+				break
+			}
+			if _, err := hex.Decode(decoded[n:], decoded[n+1:]); err != nil {
+				break
+			}
+			decoded = decoded[:n+1]
+		}
+	}
+	return string(decoded)
 }
 
 // climbsAsIs reports whether path has a ".." segment, as it is or with path

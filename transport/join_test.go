@@ -147,6 +147,27 @@ func TestJoinRefuses(t *testing.T) {
 	}
 }
 
+// However often, and mixed with what, a segment is encoded, it is found, and in one
+// pass: the last of these would take hours to decode layer by layer.
+func TestJoinDecodesToTheEnd(t *testing.T) {
+	t.Parallel()
+	gateway := mustURL(t, "https://gw.example/base")
+	for path, want := range map[string]error{
+		"/100%25/%252e%252e/x":                             transport.ErrPathEscapes, // not every server gives up at the first one
+		"/%25zz/%252e%252e/x":                              transport.ErrPathEscapes,
+		"/%252%65%252%65/x":                                transport.ErrPathEscapes,
+		"/%2525252525252e.":                                transport.ErrPathEscapes,
+		"/100%25/x":                                        nil,
+		"/%252e/%252e%252e%252e/a..b":                      nil,
+		"/%" + strings.Repeat("25", 4<<20) + "2e./x":       transport.ErrPathEscapes,
+		"/a" + strings.Repeat("%25", 4<<20) + "2e2e2e2e2e": nil,
+	} {
+		if _, err := transport.Join(gateway, mustURL(t, "https://agent-gateway.invalid"+path)); !errors.Is(err, want) {
+			t.Errorf("%.40s: got error %v, want %v", path, err, want)
+		}
+	}
+}
+
 // URLs that do not come from a parser.
 func TestJoinHandmade(t *testing.T) {
 	t.Parallel()
