@@ -31,3 +31,17 @@ func TestErrorsThatQuoteTheTokenAreReplaced(t *testing.T) {
 		t.Errorf("got %v for a context that ended", err)
 	}
 }
+
+// A base must leave the request alone. One that does not gets no panic out of it.
+func TestErrorOfABaseThatTakesTheTokenAway(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("no route")
+	b := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		req.Header.Del("Authorization")
+		return nil, cause
+	})
+	_, err := transport.New(newSource(mustGrant(t, "taken", gateway)), &transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil))
+	if !errors.Is(err, cause) {
+		t.Errorf("got %v", err)
+	}
+}

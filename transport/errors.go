@@ -74,7 +74,7 @@ func sendError(out *outgoing, err error) error {
 	if ended != nil && errors.Is(err, ended) {
 		return err
 	}
-	if token := out.Header[authorization][0]; wire.Shows(err.Error(), token) {
+	if token := out.Header.Get(authorization); wire.Shows(err.Error(), token) {
 		err = errors.New("malformed answer: " + wire.Clean(err.Error(), token))
 	}
 	return &stepError{"gateway " + origin.String(out.URL), err}
