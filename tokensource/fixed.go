@@ -22,8 +22,10 @@ type FixedSource struct {
 
 // Fixed returns a source of the tokens of ts, all of them for the gateway at
 // gatewayURL. It caches nothing: see [oauth2.ReuseTokenSource] for that. If ts is a
-// [ContextTokenSource], it is given the context of each call; if not, a call waits
-// for it as long as it takes.
+// [ContextTokenSource], it is given the context of each call. If not, a call waits for
+// it as long as it takes, and acts for whoever its tokens are of: the user and the
+// tenant of a context have no effect. That holds for a [Source] in a wrapper, such as
+// [oauth2.ReuseTokenSource], too.
 func Fixed(ts oauth2.TokenSource, gatewayURL string) (*FixedSource, error) {
 	if ts == nil {
 		return nil, errors.New("agw: the token source is nil")
