@@ -132,8 +132,10 @@ func (g *Gateway) client(src *tokensource.Source) *http.Client {
 }
 
 // Forget drops the token of subject, for a user who logs out. It needs the JWT that
-// the calls were made with: tokens for other ones of the same user stay.
-func (g *Gateway) Forget(subject tokensource.Subject) { g.source.Forget(subject) }
+// the calls were made with: tokens for other ones of the same user stay. It fails, and
+// drops nothing, if that is blank, or the tenant is not a valid one; name the tenant if
+// Config.TenantFunc would read it off a context.
+func (g *Gateway) Forget(subject tokensource.Subject) error { return g.source.Forget(subject) }
 
 // Purge drops everything that is cached, down to the tokens for the services in
 // between and what they answered.
@@ -162,7 +164,10 @@ func (g *Gateway) Flow() FlowName { return FlowName(g.flow.Identity().Flow) }
 //	gw.URL("v1/mcp", "sap.s4:apiAccess:salesOrder:v1", tenantID)
 func (g *Gateway) URL(path string, segments ...string) string {
 	var b strings.Builder
-	b.WriteString("https://" + transport.PlaceholderHost + "/" + strings.Trim(path, "/"))
+	if len(segments) > 0 {
+		path = strings.TrimRight(path, "/")
+	}
+	b.WriteString("https://" + transport.PlaceholderHost + "/" + strings.TrimLeft(path, "/"))
 	for _, s := range segments {
 		b.WriteString("/" + url.PathEscape(s))
 	}

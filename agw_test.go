@@ -205,7 +205,7 @@ func TestCustomer(t *testing.T) {
 	if want := "/base/v1/mcp/sap.s4:apiAccess:salesOrder:v1/a%2Fb"; echo.Path != want || echo.User != "" {
 		t.Errorf("the gateway saw %s as %q, want %s as nobody", echo.Path, echo.User, want)
 	}
-	if echo := get(t.Context(), t, gw.ClientFor(alice), gw.URL("/x/")); echo.User != "alice" || echo.Path != "/base/x" {
+	if echo := get(t.Context(), t, gw.ClientFor(alice), gw.URL("/x/")); echo.User != "alice" || echo.Path != "/base/x/" {
 		t.Errorf("the gateway saw %s as %q", echo.Path, echo.User)
 	}
 	if id, err := gw.ClientID(t.Context()); err != nil || id != server.ClientID() {
@@ -338,7 +338,12 @@ func TestForgetAndPurge(t *testing.T) {
 	if n := spent(); n != 0 {
 		t.Errorf("%d requests for the next one", n)
 	}
-	gw.Forget(alice)
+	if err := gw.Forget(alice); err != nil {
+		t.Error(err)
+	}
+	if err := gw.Forget(tokensource.Subject{Tenant: "a.b"}); err == nil {
+		t.Error("a subject that cannot be was forgotten")
+	}
 	if n := spent(); n != 1 {
 		t.Errorf("%d requests after the user was forgotten", n)
 	}

@@ -3,7 +3,6 @@ module github.com/agwgo/agw
 go 1.26.0
 
 require (
-	github.com/google/uuid v1.6.0
 	github.com/hashicorp/golang-lru/v2 v2.0.7
 	github.com/jarcoal/httpmock v1.4.2
 	go.uber.org/goleak v1.3.0

@@ -266,10 +266,13 @@ func (e *engine) remember(key cache.Key, old *note, alter func(*note), now cache
 }
 
 // forget drops all that is known of a subject.
-func (e *engine) forget(r *request) {
+func (e *engine) forget(r *request) error {
+	if r.blank() {
+		return ErrNoUserToken
+	}
 	tenant, err := e.flow.Tenant(context.Background(), r.tenant)
-	if err != nil || r.blank() {
-		return // nothing is cached for a tenant that is not valid, or for a blank user
+	if err != nil {
+		return err
 	}
 	key := r.key(e.currentIdentity(), tenant)
 	e.flights.Forget(key)
@@ -278,6 +281,7 @@ func (e *engine) forget(r *request) {
 	e.notes.Forget(key)
 	e.notesMu.Unlock()
 	e.emit(Event{Kind: EventForget, Subject: key.String()})
+	return nil
 }
 
 // purge empties the caches. The fetch keep, if not nil, goes on as the one for key.

@@ -19,6 +19,9 @@ var (
 	// ErrSubjectConflict: the context names another tenant than that of the user whom
 	// the client acts for by default.
 	ErrSubjectConflict = errors.New("agw: the tenant in the context is not that of the client's default user")
+	// ErrNoSubjects: the context names a user or a tenant, but the token source takes no
+	// context. See [Fixed].
+	ErrNoSubjects = errors.New("agw: the token source cannot act for the user or the tenant of a context")
 	// ErrInsecureURL: a secret would travel over plain http to another machine.
 	ErrInsecureURL = errors.New("agw: plain http to another machine")
 	// ErrUserTokenExpired: the user's own token has expired, by this machine's clock.

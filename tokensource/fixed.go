@@ -23,9 +23,9 @@ type FixedSource struct {
 // Fixed returns a source of the tokens of ts, all of them for the gateway at
 // gatewayURL. It caches nothing: see [oauth2.ReuseTokenSource] for that. If ts is a
 // [ContextTokenSource], it is given the context of each call. If not, a call waits for
-// it as long as it takes, and acts for whoever its tokens are of: the user and the
-// tenant of a context have no effect. That holds for a [Source] in a wrapper, such as
-// [oauth2.ReuseTokenSource], too.
+// it as long as it takes, and one whose context names a user or a tenant fails with
+// [ErrNoSubjects]: the tokens could be of anybody else. That holds for a [Source] in a
+// wrapper, such as [oauth2.ReuseTokenSource], too.
 func Fixed(ts oauth2.TokenSource, gatewayURL string) (*FixedSource, error) {
 	if ts == nil {
 		return nil, errors.New("agw: the token source is nil")
@@ -43,6 +43,9 @@ func (f *FixedSource) Grant(ctx context.Context) (*Grant, error) {
 	if r := fromContext(ctx); r != nil && r.blank() {
 		return nil, ErrNoUserToken
 	}
+	if _, ok := f.src.(ContextTokenSource); !ok && namesSubject(ctx) {
+		return nil, ErrNoSubjects
+	}
 	t, err := f.token(ctx)
 	switch {
 	case err != nil:
@@ -55,6 +58,12 @@ func (f *FixedSource) Grant(ctx context.Context) (*Grant, error) {
 		return nil, fmt.Errorf("%w: it ended at %s", ErrExpired, t.Expiry.UTC().Format(time.RFC3339))
 	}
 	return f.grantOf(t)
+}
+
+// namesSubject reports whether ctx asks to act for somebody in particular.
+func namesSubject(ctx context.Context) bool {
+	r := fromContext(ctx)
+	return r != nil && (r.user != "" || r.tenant != "")
 }
 
 func (f *FixedSource) token(ctx context.Context) (*oauth2.Token, error) {

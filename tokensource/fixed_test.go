@@ -30,7 +30,7 @@ func TestFixed(t *testing.T) {
 	t.Parallel()
 	token := &oauth2.Token{AccessToken: "one", Expiry: time.Now().Add(time.Hour)}
 	f := fixed(t, foreign(func() (*oauth2.Token, error) { return token, nil }))
-	g, err := f.Grant(user(t.Context(), "alice"))
+	g, err := f.Grant(t.Context())
 	if err != nil || g.Token().AccessToken != "one" || g.GatewayURL().String() != "https://agw.example" {
 		t.Fatalf("got %v and error %v", g, err)
 	}
@@ -39,6 +39,11 @@ func TestFixed(t *testing.T) {
 	}
 	if again, err := f.Grant(t.Context()); err != nil || again != g {
 		t.Errorf("the same token is another grant: %v, error %v", again, err)
+	}
+	for _, ctx := range []context.Context{user(t.Context(), "alice"), tokensource.WithTenant(t.Context(), "acme")} {
+		if g, err := f.Grant(ctx); !errors.Is(err, tokensource.ErrNoSubjects) || g != nil {
+			t.Errorf("got %v and error %v for somebody in particular", g, err)
+		}
 	}
 	if f.Invalidate(g) {
 		t.Error("claims to have dropped a grant")

@@ -61,7 +61,7 @@ func TestTypesTellNothing(t *testing.T) {
 		subject := tokensource.Subject{Tenant: "acme", UserToken: secret}
 		resp := &tokensource.Response{TokenResponse: cache.TokenResponse{AccessToken: secret, IDToken: secret}}
 		f := fixed(t, oauth2.StaticTokenSource(g.Token()))
-		if _, err := f.Grant(ctx); err != nil {
+		if _, err := f.Grant(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://agw.example", nil)

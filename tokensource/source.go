@@ -84,8 +84,9 @@ func (s *Source) Invalidate(g *Grant) bool { return s.invalidate(g) }
 // Forget drops all that is known of subject, for a user who logs out. It needs the
 // JWT that the calls were made with: tokens for other ones of the same user stay. A
 // fetch that is under way goes on for those who wait for it, but leaves nothing
-// behind.
-func (s *Source) Forget(subject Subject) { s.forget(requestFor(subject)) }
+// behind. It fails, and drops nothing, if the user's token is blank, or the tenant is
+// not a valid one; name the tenant if the flow would read it off a context.
+func (s *Source) Forget(subject Subject) error { return s.forget(requestFor(subject)) }
 
 // Purge drops everything. Fetches that are under way go on for those who wait for
 // them, but leave nothing behind.

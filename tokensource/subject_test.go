@@ -335,3 +335,46 @@ func TestTenantOfOneContextChanges(t *testing.T) {
 		h.balance()
 	})
 }
+
+// A token is known by all that it was obtained with.
+func TestKeyHasAllParts(t *testing.T) {
+	t.Parallel()
+	identity := tokensource.Identity{Flow: "flow", TokenEndpoint: "https://ias.example", ClientID: "client", Resource: "resource"}
+	others := []func(*tokensource.Identity){
+		func(*tokensource.Identity) {},
+		func(id *tokensource.Identity) { id.Flow = "other" },
+		func(id *tokensource.Identity) { id.TokenEndpoint = "https://other.example" },
+		func(id *tokensource.Identity) { id.ClientID = "other" },
+		func(id *tokensource.Identity) { id.Resource = "other" },
+	}
+	seen := make(map[string]bool)
+	for _, alter := range others {
+		id := identity
+		alter(&id)
+		src, err := tokensource.New(&oneIdentity{id: &id}, tokensource.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := src.Grant(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[g.Fingerprint()] = true
+	}
+	if len(seen) != len(others) {
+		t.Errorf("%d fingerprints of %d identities", len(seen), len(others))
+	}
+}
+
+// oneIdentity is a flow that always succeeds.
+type oneIdentity struct{ id *tokensource.Identity }
+
+func (f *oneIdentity) Identity() *tokensource.Identity { return f.id }
+
+func (f *oneIdentity) Tenant(context.Context, string) (string, error) { return "", nil }
+
+func (f *oneIdentity) Fetch(context.Context, tokensource.Subject) (*tokensource.Response, error) {
+	r := response(time.Hour)
+	r.AccessToken = "token"
+	return r, nil
+}

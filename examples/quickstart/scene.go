@@ -88,6 +88,7 @@ func (s *scene) asCustomer() (err error) {
 func (s *scene) asLoB() (err error) {
 	env := s.server.LoBEnv()
 	env["SERVICE_BINDING_ROOT"] = s.mount
+	env["INTEGRATION_CLIENT_ID"] = "" // a customer's would come first
 	s.setenv(env)
 	for _, tenant := range []string{"tenant1", "tenant2", "tenant3", "tenant4", "tenant5"} {
 		s.invite(tenant, 10)

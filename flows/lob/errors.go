@@ -48,10 +48,10 @@ func asError(err error) *tokensource.Error {
 }
 
 // answered reports whether err is the Destination Service's answer of that status,
-// and not the error of a Source, which is about the service token.
+// and not one of the authorization server about the service token.
 func answered(err error, status int) bool {
 	e := asError(err)
-	return e != nil && e.StatusCode == status && e.NextAttempt.IsZero()
+	return e != nil && e.StatusCode == status && e.Op != opServiceToken
 }
 
 // refused reports whether credentials were refused for good.

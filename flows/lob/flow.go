@@ -176,9 +176,11 @@ func (f *Flow) ClientID(ctx context.Context) (id string, err error) {
 	return id, err
 }
 
-// try does something that no Source watches over. If credentials are refused and
-// have changed meanwhile, it is done once more with the new ones.
+// try does something that no Source watches over, with the binding as it is now (or
+// as it was, if it cannot be read). If credentials are refused and have changed
+// meanwhile, it is done once more with the new ones.
 func (f *Flow) try(ctx context.Context, do func(*session) error) error {
+	_ = f.Reload(ctx, false)
 	s := f.session.Load()
 	err := do(s)
 	if !refused(err) || f.Reload(ctx, true) != nil || f.session.Load() == s {

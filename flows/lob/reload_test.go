@@ -84,14 +84,14 @@ func TestRefusedCredentialsAreReadAgain(t *testing.T) {
 	t.Parallel()
 	f := newFake()
 	good := f.auth
+	flow, dir := mounted(t, f)
 	f.auth = func(n int, r sent) answer {
-		if n == 1 {
+		if n == 1 { // they have just changed, on both sides
+			writeFiles(t, dir, values("2"))
 			return answer{401, `{"error":"invalid_client"}`}
 		}
 		return good(n, r)
 	}
-	flow, dir := mounted(t, f)
-	writeFiles(t, dir, values("2"))
 	if id, err := flow.ClientID(t.Context()); id != "ias-client" || err != nil {
 		t.Errorf("got %q, %v", id, err)
 	}
@@ -187,7 +187,7 @@ func TestRotationOverTLS(t *testing.T) {
 	if _, err := w.flow.ClientID(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.expect(t, "client id after a rotation", 2, 0, 1)
+	w.expect(t, "client id after a rotation", 1, 0, 1)
 	w.grant(t, w.asUser("initech", ""))
 	w.expect(t, "another tenant", 1, 1, 1)
 }

@@ -278,3 +278,15 @@ func TestToken(t *testing.T) {
 		}
 	}
 }
+
+// A base that dials in the deprecated way goes on to do so.
+func TestBaseWithDial(t *testing.T) {
+	t.Parallel()
+	errDialed := errors.New("dialed")
+	//lint:ignore SA1019 this is what is tested
+	base := &http.Transport{Dial: func(string, string) (net.Conn, error) { return nil, errDialed }}
+	_, err := wire.NewClient(wire.Config{Base: base}).Do(t.Context(), wire.Request{Op: "op", URL: "https://ias.example/token"})
+	if !errors.Is(err, errDialed) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -19,6 +20,10 @@ func newTransport(base *http.Transport, cfg Config, perHost int) (t *http.Transp
 		t.TLSClientConfig = &tls.Config{}
 	}
 	configureTLS(t.TLSClientConfig, cfg)
+	//lint:ignore SA1019 it is all that base may have
+	if dial := t.Dial; t.DialContext == nil && dial != nil {
+		t.DialContext = func(_ context.Context, network, addr string) (net.Conn, error) { return dial(network, addr) }
+	}
 	t.DialContext = patiently(t.DialContext)
 	return t, t.TLSClientConfig.GetClientCertificate != nil || len(t.TLSClientConfig.Certificates) > 0
 }
