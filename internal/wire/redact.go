@@ -95,7 +95,9 @@ func (r *redactor) clean(text string) string {
 		}
 		return utf8.RuneError
 	}, strings.ToValidUTF8(text, string(utf8.RuneError)))
-	text = r.redact(text) // again: a tab that is a space now may have made it one
+	// Again, for a tab that is a space now may have made a secret; without the rest of
+	// a character that it shared with one.
+	text = strings.ToValidUTF8(r.redact(text), "")
 	return cut(strings.TrimSpace(text))
 }
 
