@@ -76,6 +76,23 @@ func TestRetriesGrow(t *testing.T) {
 	})
 }
 
+// Programs that failed together do not try again together.
+func TestRetriesDiffer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		waits := make(map[time.Duration]bool)
+		for range 20 {
+			h := newHarness(t, tokensource.Options{})
+			h.does(fails(outage))
+			h.mustFail(t.Context())
+			waits[h.events.of(tokensource.EventRetry)[0].Duration] = true
+		}
+		if len(waits) < 10 {
+			t.Errorf("20 engines retry after %d different times", len(waits))
+		}
+	})
+}
+
 func TestRetrySucceeds(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *harness) {
 		h.does(func(ctx context.Context, s tokensource.Subject) (*tokensource.Response, error) {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/agwgo/agw/cache"
 	"github.com/agwgo/agw/tokensource"
 )
 
@@ -213,5 +214,20 @@ func TestUserTokensAreBounded(t *testing.T) {
 		h.fetched(1001)
 		h.token(user(t.Context(), "0"))
 		h.fetched(1002)
+	})
+}
+
+// The failures of a thousand users are remembered, however few tokens are kept.
+func TestRestsOfManyUsers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, tokensource.Options{Settings: cache.Settings{MaxUserTokens: 1, MaxSystemTokens: 1}})
+		h.does(fails(tokensource.Error{Op: "exchange", Kind: tokensource.Refused, Code: "invalid_grant"}))
+		for range 2 {
+			for i := range 1000 {
+				h.mustFail(user(t.Context(), fmt.Sprint("user", i)))
+			}
+		}
+		h.fetched(1000)
 	})
 }
