@@ -189,7 +189,7 @@ func (e *engine) renew(ctx context.Context, l lookup) (*Grant, error) {
 }
 
 func (e *engine) hit(ent *entry) (*Grant, error) {
-	e.hits.Add(1)
+	e.hits.add()
 	return &ent.Grant, nil
 }
 

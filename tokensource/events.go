@@ -59,14 +59,15 @@ type Stats struct {
 
 // counters are the live form of Stats.
 type counters struct {
-	hits, misses, shared                    atomic.Uint64
+	hits                                    striped
+	misses, shared                          atomic.Uint64
 	fetches, refreshes, failures, retries   atomic.Uint64
 	stale, evictions, rejections, rotations atomic.Uint64
 }
 
 func (c *counters) snapshot() Stats {
 	return Stats{
-		Hits: c.hits.Load(), Misses: c.misses.Load(), Shared: c.shared.Load(),
+		Hits: c.hits.load(), Misses: c.misses.Load(), Shared: c.shared.Load(),
 		Fetches: c.fetches.Load(), Refreshes: c.refreshes.Load(), Failures: c.failures.Load(), Retries: c.retries.Load(),
 		ServedStale: c.stale.Load(), Evictions: c.evictions.Load(), Rejections: c.rejections.Load(), Rotations: c.rotations.Load(),
 	}
