@@ -116,16 +116,26 @@ func (g *Grant) describe() string {
 // be an absolute http or https URL that consists of nothing but scheme, host, port
 // and path. (Whether plain http is acceptable is the transport's decision.)
 func ParseGatewayURL(raw string) (*url.URL, error) {
-	u, err := url.Parse(strings.TrimRight(strings.TrimSpace(raw), "/"))
+	u, err := parseTrimmed(strings.TrimSpace(raw))
 	switch {
-	case err != nil: // the error of url.Parse quotes its input, which may hold a password
-		return nil, errors.New("the gateway URL cannot be parsed")
+	case err != nil:
+		return nil, err
 	case u.Scheme != "https" && u.Scheme != "http":
 		return nil, errors.New("the gateway URL is not an absolute http or https URL")
 	case u.Hostname() == "":
 		return nil, errors.New("the gateway URL has no host")
 	case u.User != nil, u.RawQuery != "", u.ForceQuery, strings.Contains(raw, "#"):
 		return nil, errors.New("the gateway URL has more than scheme, host, port and path")
+	}
+	return parseTrimmed(u.String()) // as it will be sent: that may end in another slash
+}
+
+// parseTrimmed parses raw without its trailing slashes. The error of url.Parse quotes
+// its input, which may hold a password, and is not passed on.
+func parseTrimmed(raw string) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimRight(raw, "/"))
+	if err != nil {
+		return nil, errors.New("the gateway URL cannot be parsed")
 	}
 	return u, nil
 }
