@@ -7,8 +7,8 @@ import (
 
 // An Instant is one reading of two clocks: the monotonic one, which no
 // administrator can step but which stands still while a machine sleeps, and the
-// wall clock, of which the opposite holds. The zero Instant precedes every
-// deadline and is no valid deadline itself.
+// wall clock, of which the opposite holds. The zero Instant means that
+// there is none.
 type Instant struct {
 	mono int64 // ns since an arbitrary moment
 	wall int64 // ns since the Unix epoch
