@@ -1,0 +1,214 @@
+package connect_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/agwgo/agw/internal/connect"
+)
+
+// Why a certificate is refused is not a matter of luck.
+func TestRefusedCertificates(t *testing.T) {
+	t.Parallel()
+	clients := newAuthority(t, "clients")
+	foreign := newAuthority(t, "others").issue(t, time.Now().Add(time.Hour))
+	expired := clients.issue(t, time.Now().Add(-time.Minute))
+	for _, http2 := range []bool{false, true} {
+		srv := startMutualTLS(t, http2, clients)
+		for _, test := range []struct {
+			name         string
+			version      uint16
+			certificate  *tls.Certificate
+			alert        tls.AlertError
+			orOtherAlert bool
+		}{
+			{"none", tls.VersionTLS13, nil, connect.CertificateRequired, false},
+			{"none", tls.VersionTLS12, nil, 0, true}, // which has no alert for it
+			{"of an unknown authority", tls.VersionTLS13, foreign, 48, false},
+			{"of an unknown authority", tls.VersionTLS12, foreign, 48, false},
+			{"expired", tls.VersionTLS13, expired, 45, false},
+			{"expired", tls.VersionTLS12, expired, 45, false},
+		} {
+			name := fmt.Sprintf("HTTP/2 %v, %s, certificate %s", http2, tls.VersionName(test.version), test.name)
+			base := connect.NewTransport()
+			base.TLSClientConfig.RootCAs = rootCAs(srv)
+			base.TLSClientConfig.MaxVersion = test.version
+			for range 5 {
+				_, err := send(t, forService(t, base, nil, test.certificate), httptrace.ClientTrace{}, srv.URL)
+				alert, cause := connect.RefusedCertificate(err)
+				if cause == nil || !errors.Is(err, cause) || alert != test.alert && !test.orOtherAlert {
+					t.Errorf("%s: got alert %d (%v) in error %v, want %d", name, alert, cause, err, test.alert)
+					break
+				}
+				if connect.Untrusted(err) {
+					t.Errorf("%s: error %v is said to be about the server's certificate", name, err)
+				}
+			}
+		}
+	}
+}
+
+// A brokenConn fails to write as soon as the handshake is over.
+type brokenConn struct {
+	net.Conn
+	handshakeDone *atomic.Bool
+}
+
+func (c brokenConn) Write(p []byte) (int, error) {
+	if c.handshakeDone.Load() {
+		return 0, &net.OpError{Op: "write", Net: "tcp", Err: errors.New("broken pipe")}
+	}
+	return c.Conn.Write(p)
+}
+
+// The server may have closed the connection before the request is written.
+func TestAlertIsFoundThoughTheRequestCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	for _, http2 := range []bool{false, true} {
+		srv := startMutualTLS(t, http2, newAuthority(t, "clients"))
+		var handshakeDone atomic.Bool
+		base := connect.NewTransport()
+		base.TLSClientConfig.RootCAs = rootCAs(srv)
+		dial := base.DialContext
+		base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			return brokenConn{conn, &handshakeDone}, err
+		}
+		trace := httptrace.ClientTrace{TLSHandshakeDone: func(tls.ConnectionState, error) { handshakeDone.Store(true) }}
+		_, err := send(t, forService(t, base, nil, nil), trace, srv.URL)
+		if alert, cause := connect.RefusedCertificate(err); cause == nil || alert != connect.CertificateRequired {
+			t.Errorf("HTTP/2 %v: got error %v, want the alert that a certificate is required", http2, err)
+		}
+	}
+}
+
+// A fakeConn fails to write with an error.
+type fakeConn struct {
+	net.Conn
+	writeErr     error
+	readDeadline time.Time
+}
+
+func (c *fakeConn) Write([]byte) (int, error) { return 0, c.writeErr }
+
+func (c *fakeConn) SetReadDeadline(d time.Time) error {
+	c.readDeadline = d
+	return nil
+}
+
+// A peer that has gone silently must not make a reader wait forever, and an error of our
+// own side must not be hidden.
+func TestFailedWrite(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name     string
+		writeErr error
+		hidden   bool
+	}{
+		{"the peer has gone", &net.OpError{Op: "write", Err: errors.New("broken pipe")}, true},
+		{"the connection is closed", &net.OpError{Op: "write", Err: net.ErrClosed}, false},
+		{"a deadline has passed", &net.OpError{Op: "write", Err: os.ErrDeadlineExceeded}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			fake := &fakeConn{writeErr: test.writeErr}
+			transport := forService(t, &http.Transport{
+				DialContext: func(context.Context, string, string) (net.Conn, error) { return fake, nil },
+			}, nil, nil)
+			conn, err := transport.DialContext(t.Context(), "tcp", "ias.example:443")
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := conn.Write([]byte("abc"))
+			switch {
+			case test.hidden && (n != 3 || err != nil || fake.readDeadline.IsZero()):
+				t.Errorf("Write returns %d and error %v, the deadline for reading is %v; want 3, no error, and a deadline", n, err, fake.readDeadline)
+			case !test.hidden && (n != 0 || !errors.Is(err, test.writeErr) || !fake.readDeadline.IsZero()):
+				t.Errorf("Write returns %d and error %v, the deadline for reading is %v; want 0, the error, and no deadline", n, err, fake.readDeadline)
+			}
+		})
+	}
+}
+
+func TestClosingErrorLeavesOtherErrorsAlone(t *testing.T) {
+	t.Parallel()
+	client, server := net.Pipe()
+	t.Cleanup(func() { _ = client.Close(); _ = server.Close() })
+	closed := &net.OpError{Op: "write", Err: net.ErrClosed}
+	for _, test := range []struct {
+		name string
+		conn net.Conn
+		err  error
+	}{
+		{"no connection", nil, closed},
+		{"a connection without TLS", client, closed},
+		{"an error that says more", tls.Client(client, &tls.Config{ServerName: "a.example"}), errors.New("malformed HTTP response")},
+	} {
+		if err := connect.ClosingError(test.conn, test.err); err != test.err {
+			t.Errorf("%s: got %v, want the error as it was: %v", test.name, err, test.err)
+		}
+	}
+}
+
+// received returns an alert as crypto/tls reports it.
+func received(alert tls.AlertError) error { return &net.OpError{Op: "remote error", Err: alert} }
+
+func TestRefusedCertificate(t *testing.T) {
+	t.Parallel()
+	refusals := map[tls.AlertError]bool{40: true, 41: true, 42: true, 43: true, 44: true, 45: true, 46: true, 48: true, 49: true, 51: true, 116: true}
+	for code := range 256 {
+		alert := tls.AlertError(code)
+		err := fmt.Errorf("wrapped: %w", received(alert))
+		got, cause := connect.RefusedCertificate(err)
+		if refused := cause != nil; refused != refusals[alert] {
+			t.Errorf("alert %d (%v) refuses the certificate: %v, want %v", code, alert, refused, refusals[alert])
+		} else if refused && (got != alert || cause.Error() != "remote error: "+alert.Error()) {
+			t.Errorf("alert %d is taken for %d (%v)", code, got, cause)
+		}
+	}
+	for name, err := range map[string]error{
+		"no error":                    nil,
+		"another error":               errors.New("remote error: tls: bad certificate"),
+		"an alert that we have sent":  &net.OpError{Op: "local error", Err: tls.AlertError(42)},
+		"a remote error without more": &net.OpError{Op: "remote error"},
+	} {
+		if alert, cause := connect.RefusedCertificate(err); alert != 0 || cause != nil {
+			t.Errorf("%s is taken for alert %d (%v)", name, alert, cause)
+		}
+	}
+}
+
+func TestUntrusted(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		err  error
+		want bool
+	}{
+		{"a verification error", &tls.CertificateVerificationError{Err: errors.New("x")}, true},
+		{"an unknown authority", x509.UnknownAuthorityError{}, true},
+		{"another host", x509.HostnameError{Certificate: new(x509.Certificate)}, true},
+		{"an expired certificate", x509.CertificateInvalidError{Reason: x509.Expired}, true},
+		{"an alert of the server", received(48), false},
+		{"another error", errors.New("x509: certificate signed by unknown authority"), false},
+		{"no error", nil, false},
+	} {
+		err := test.err
+		if err != nil {
+			err = fmt.Errorf("wrapped: %w", err)
+		}
+		if got := connect.Untrusted(err); got != test.want {
+			t.Errorf("%s: Untrusted is %v, want %v", test.name, got, test.want)
+		}
+	}
+}
