@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"fmt"
 	"runtime"
 	"strconv"
 	"strings"
@@ -9,87 +10,102 @@ import (
 	"github.com/agwgo/agw/cache"
 )
 
+// fullLRU returns a full LRU and its keys.
+func fullLRU(size int) (*cache.LRU[string], []cache.Key) {
+	keys := make([]cache.Key, size)
+	for i := range keys {
+		keys[i] = cache.NewKey(strconv.Itoa(i))
+	}
+	return newLRU(size, keys...), keys
+}
+
 func BenchmarkGet(b *testing.B) {
-	b.Run("newest", func(b *testing.B) {
-		l := filled(256)
+	b.Run("one hot key", func(b *testing.B) {
+		l, keys := fullLRU(256)
 		b.ReportAllocs()
 		for b.Loop() {
-			l.Get(keyA, now)
+			l.Get(keys[0], now)
 		}
 	})
-	b.Run("other", func(b *testing.B) {
-		l := filled(256)
-		b.ReportAllocs()
-		for b.Loop() {
-			l.Get(keyA, now)
-			l.Get(keyB, now)
-		}
-	})
+	for _, size := range []int{256, 10_000} {
+		b.Run(fmt.Sprintf("one of %d", size), func(b *testing.B) {
+			l, keys := fullLRU(size)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				l.Get(keys[i%size], now)
+			}
+		})
+	}
 	b.Run("miss", func(b *testing.B) {
-		l := filled(256)
+		l, _ := fullLRU(256)
 		b.ReportAllocs()
 		for b.Loop() {
 			l.Get(cache.Key{}, now)
 		}
 	})
-	b.Run("parallel/newest", func(b *testing.B) {
-		l := filled(256)
-		b.ReportAllocs()
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				l.Get(keyA, now)
-			}
+	for _, size := range []int{1, 256} {
+		b.Run(fmt.Sprintf("parallel, one of %d", size), func(b *testing.B) {
+			l, keys := fullLRU(size)
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for i := 0; pb.Next(); i++ {
+					l.Get(keys[i%size], now)
+				}
+			})
 		})
-	})
-	b.Run("parallel/other", func(b *testing.B) {
-		l := filled(256)
-		b.ReportAllocs()
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				l.Get(keyA, now)
-				l.Get(keyB, now)
-			}
-		})
-	})
+	}
 }
 
-// filled returns a full LRU with keyB and, newest, keyA in it.
-func filled(size int) *lru {
-	l := cache.NewLRU[value](size)
-	for n := range size {
-		put(l, cache.NewKey(strconv.Itoa(n)), "v", later)
-	}
-	put(l, keyB, "v", later)
-	put(l, keyA, "v", later)
-	return l
+// BenchmarkUse is a hit of a caller who remembers the entry.
+func BenchmarkUse(b *testing.B) {
+	l, keys := fullLRU(256)
+	entry := l.Get(keys[0], now)
+	b.Run("one", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			entry.Use(now)
+		}
+	})
+	b.Run("parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				entry.Use(now)
+			}
+		})
+	})
 }
 
 func BenchmarkPut(b *testing.B) {
-	l, v := filled(256), &value{keyA, later, "v"}
-	b.ReportAllocs()
-	for b.Loop() {
-		l.Put(v)
-	}
+	b.Run("replace", func(b *testing.B) {
+		l, keys := fullLRU(256)
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			l.Put(keys[i%256], "value", later, now)
+		}
+	})
+	b.Run("evict", func(b *testing.B) {
+		l, _ := fullLRU(256)
+		_, keys := fullLRU(512)
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			l.Put(keys[i%512], "value", later, now)
+		}
+	})
 }
 
 // BenchmarkMemory reports what one entry costs besides its value.
 func BenchmarkMemory(b *testing.B) {
 	const size = 10_000
-	values := make([]value, size)
-	for n := range values {
-		values[n] = value{cache.NewKey(strconv.Itoa(n)), later, "v"}
-	}
-	var kept *lru
+	_, keys := fullLRU(size)
+	var last *cache.LRU[string]
 	before := heap()
 	for b.Loop() {
-		kept = cache.NewLRU[value](size)
-		for n := range values {
-			kept.Put(&values[n])
-		}
+		last = newLRU(size, keys...)
 	}
 	b.ReportMetric(float64(heap()-before)/size, "B/entry")
-	runtime.KeepAlive(kept)
-	runtime.KeepAlive(values)
+	runtime.KeepAlive(last)
+	runtime.KeepAlive(keys)
 }
 
 // heap returns the bytes in use.
@@ -105,27 +121,5 @@ func BenchmarkNewKey(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		cache.NewKey("customer", "https://tenant.example/oauth2/token", "client", "", jwt)
-	}
-}
-
-func BenchmarkLifetime(b *testing.B) {
-	jwt := unsigned(`{"exp":1767326645,"sub":"` + strings.Repeat("x", 1000) + `"}`)
-	responses := map[string]struct {
-		r    cache.TokenResponse
-		user string
-	}{
-		"expires_in":  {cache.TokenResponse{ExpiresIn: cache.Seconds(3600)}, ""},
-		"expires_at":  {cache.TokenResponse{ExpiresAt: []byte(`"2026-01-02T04:04:05Z"`)}, ""},
-		"jwt":         {cache.TokenResponse{AccessToken: jwt}, ""},
-		"capped user": {cache.TokenResponse{ExpiresIn: cache.Seconds(3600)}, jwt},
-	}
-	for name, tt := range responses {
-		b.Run(name, func(b *testing.B) {
-			s := settings(b, cache.Settings{})
-			b.ReportAllocs()
-			for b.Loop() {
-				s.Lifetime(tt.r, tt.user, now)
-			}
-		})
 	}
 }

@@ -5,22 +5,18 @@ import (
 	"time"
 )
 
-// An Instant is one reading of two clocks: the monotonic one, which no
-// administrator can step but which stands still while a machine sleeps, and the
-// wall clock, of which the opposite holds. The zero Instant means that
-// there is none.
+// An Instant is one reading of two clocks. The monotonic clock cannot be stepped, but it
+// stands still while a machine is suspended. The wall clock goes on, but it can be
+// stepped. The zero Instant means that there is none.
 type Instant struct {
 	mono int64 // ns since an arbitrary moment
 	wall int64 // ns since the Unix epoch
 }
 
-// A Clock tells the time. It must be safe for concurrent use.
-type Clock func() Instant
-
-// start is the arbitrary moment that monotonic readings count from.
+// start is the moment that monotonic readings count from.
 var start = time.Now()
 
-// Now reads the system's clocks. It is the default [Clock].
+// Now reads the system's clocks.
 func Now() Instant {
 	t := time.Now()
 	return Instant{mono: int64(t.Sub(start)), wall: t.UnixNano()}
@@ -32,26 +28,23 @@ func At(mono time.Duration, wall time.Time) Instant {
 	return Instant{mono: int64(mono), wall: wall.UnixNano()}
 }
 
-// Add returns the instant d later (earlier, if d is negative), on both clocks.
-// It saturates instead of overflowing.
+// Add returns the instant d later (earlier if d is negative), on both clocks. It
+// saturates instead of overflowing.
 func (i Instant) Add(d time.Duration) Instant {
 	return Instant{mono: addSaturated(i.mono, int64(d)), wall: addSaturated(i.wall, int64(d))}
 }
 
-// Before reports whether i precedes deadline by both clocks. For a deadline in
-// the past of either, the answer is no.
+// Before reports whether i precedes deadline by both clocks.
 func (i Instant) Before(deadline Instant) bool {
 	return i.mono < deadline.mono && i.wall < deadline.wall
 }
 
-// Until returns the time that is left from i to deadline: the shorter one, where
-// the clocks disagree.
+// Until returns the time from i to deadline: the shorter one if the clocks disagree.
 func (i Instant) Until(deadline Instant) time.Duration {
 	return time.Duration(min(subSaturated(deadline.mono, i.mono), subSaturated(deadline.wall, i.wall)))
 }
 
-// Since returns the time that has passed from earlier to i: the longer one, where
-// the clocks disagree.
+// Since returns the time from earlier to i: the longer one if the clocks disagree.
 func (i Instant) Since(earlier Instant) time.Duration {
 	return time.Duration(max(subSaturated(i.mono, earlier.mono), subSaturated(i.wall, earlier.wall)))
 }

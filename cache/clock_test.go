@@ -11,89 +11,88 @@ import (
 )
 
 const (
-	forever = time.Duration(math.MaxInt64)
-	never   = time.Duration(math.MinInt64)
+	longest  = time.Duration(math.MaxInt64)
+	shortest = time.Duration(math.MinInt64)
 )
-
-// at returns the instant of the given readings, counted from now.
-func at(mono, wall time.Duration) cache.Instant {
-	return cache.At(time.Hour+mono, time.Unix(epoch, 0).Add(wall))
-}
 
 func TestBeforeNeedsBothClocks(t *testing.T) {
 	t.Parallel()
-	deadline := now.Add(time.Minute)
-	tests := []struct {
+	for _, test := range []struct {
 		name       string
 		mono, wall time.Duration
 		want       bool
 	}{
 		{"at once", 0, 0, true},
-		{"just before", time.Minute - 1, time.Minute - 1, true},
+		{"a nanosecond before the deadline", time.Minute - 1, time.Minute - 1, true},
 		{"on the deadline", time.Minute, time.Minute, false},
-		{"after it", 2 * time.Minute, 2 * time.Minute, false},
-		{"on it by the monotonic clock", time.Minute, 0, false},
-		{"on it by the wall clock", 0, time.Minute, false},
-		{"machine slept", time.Second, time.Hour, false},
-		{"clock stepped forward", time.Second, 2 * time.Hour, false},
-		{"clock stepped back, too late", 2 * time.Minute, -2 * time.Hour, false},
-		{"clock stepped back, in time", time.Second, -2 * time.Hour, true},
-	}
-	for _, tt := range tests {
-		if got := at(tt.mono, tt.wall).Before(deadline); got != tt.want {
-			t.Errorf("%s: before the deadline is %v, want %v", tt.name, got, tt.want)
+		{"after the deadline", 2 * time.Minute, 2 * time.Minute, false},
+		{"on the deadline by the monotonic clock", time.Minute, 0, false},
+		{"on the deadline by the wall clock", 0, time.Minute, false},
+		{"the machine was suspended", time.Second, time.Hour, false},
+		{"the wall clock was stepped forward", time.Second, 2 * time.Hour, false},
+		{"the wall clock was stepped back, after the deadline", 2 * time.Minute, -2 * time.Hour, false},
+		{"the wall clock was stepped back, before the deadline", time.Second, -2 * time.Hour, true},
+	} {
+		if got := at(test.mono, test.wall).Before(later); got != test.want {
+			t.Errorf("%s: Before(deadline) is %v, want %v", test.name, got, test.want)
 		}
 	}
 }
 
-func TestUntilAndSince(t *testing.T) {
+func TestUntilIsTheShorterAndSinceTheLongerTime(t *testing.T) {
 	t.Parallel()
-	tests := []struct {
+	for _, test := range []struct {
+		name         string
 		mono, wall   time.Duration
 		until, since time.Duration
 	}{
-		{0, 0, time.Minute, 0},
-		{10 * time.Second, 10 * time.Second, 50 * time.Second, 10 * time.Second},
-		{10 * time.Second, time.Hour, -59 * time.Minute, time.Hour},
-		{10 * time.Second, -time.Hour, 50 * time.Second, 10 * time.Second},
-		{2 * time.Minute, 10 * time.Second, -time.Minute, 2 * time.Minute},
-	}
-	for _, tt := range tests {
-		i := at(tt.mono, tt.wall)
-		if got := i.Until(now.Add(time.Minute)); got != tt.until {
-			t.Errorf("after %v and %v, until is %v, want %v", tt.mono, tt.wall, got, tt.until)
+		{"no time has passed", 0, 0, time.Minute, 0},
+		{"the clocks agree", 10 * time.Second, 10 * time.Second, 50 * time.Second, 10 * time.Second},
+		{"the wall clock is ahead", 10 * time.Second, time.Hour, -59 * time.Minute, time.Hour},
+		{"the wall clock was stepped back", 10 * time.Second, -time.Hour, 50 * time.Second, 10 * time.Second},
+		{"the monotonic clock is ahead", 2 * time.Minute, 10 * time.Second, -time.Minute, 2 * time.Minute},
+	} {
+		i := at(test.mono, test.wall)
+		if got := i.Until(later); got != test.until {
+			t.Errorf("%s: Until is %v, want %v", test.name, got, test.until)
 		}
-		if got := i.Since(now); got != tt.since {
-			t.Errorf("after %v and %v, since is %v, want %v", tt.mono, tt.wall, got, tt.since)
+		if got := i.Since(now); got != test.since {
+			t.Errorf("%s: Since is %v, want %v", test.name, got, test.since)
 		}
 	}
 }
 
 func TestInstantSaturates(t *testing.T) {
 	t.Parallel()
-	late, early := now.Add(forever), now.Add(never)
-	if !now.Before(late) || late.Before(now) {
-		t.Error("now is not before the latest instant")
+	latest, earliest := now.Add(longest).Add(longest), now.Add(shortest).Add(shortest)
+	if !now.Before(latest) || latest.Before(now) {
+		t.Error("the latest instant is not after now: Add has overflowed")
 	}
-	if late.Add(forever) != late.Add(forever).Add(1) {
-		t.Error("the latest instant can be exceeded")
+	if !earliest.Before(now) || now.Before(earliest) {
+		t.Error("the earliest instant is not before now: Add has overflowed")
 	}
-	if early = early.Add(never); early != early.Add(-1) || !early.Before(now) {
-		t.Error("the earliest instant can be preceded, or is not before now")
+	if got := latest.Add(1); got != latest {
+		t.Errorf("a nanosecond after the latest instant is %v, want the latest instant %v", got, latest)
 	}
-	if got := early.Until(late); got != forever {
-		t.Errorf("from the earliest to the latest instant it is %v, want %v", got, forever)
+	if got := earliest.Add(-1); got != earliest {
+		t.Errorf("a nanosecond before the earliest instant is %v, want the earliest instant %v", got, earliest)
 	}
-	if got := late.Until(early); got != never {
-		t.Errorf("from the latest to the earliest instant it is %v, want %v", got, never)
+	if got := earliest.Until(latest); got != longest {
+		t.Errorf("the time from the earliest until the latest instant is %v, want %v", got, longest)
 	}
-	if late.Since(early) != forever || early.Since(late) != never {
-		t.Error("since does not saturate")
+	if got := latest.Until(earliest); got != shortest {
+		t.Errorf("the time from the latest until the earliest instant is %v, want %v", got, shortest)
+	}
+	if got := latest.Since(earliest); got != longest {
+		t.Errorf("the time at the latest since the earliest instant is %v, want %v", got, longest)
+	}
+	if got := earliest.Since(latest); got != shortest {
+		t.Errorf("the time at the earliest since the latest instant is %v, want %v", got, shortest)
 	}
 }
 
 // Unless they saturate, Add, Until, Since and Before agree with each other.
-func TestInstantProperty(t *testing.T) {
+func TestInstantArithmeticAgrees(t *testing.T) {
 	t.Parallel()
 	agree := func(a, b int32) bool {
 		i, j := now.Add(time.Duration(a)), now.Add(time.Duration(b))
@@ -101,22 +100,25 @@ func TestInstantProperty(t *testing.T) {
 		return i.Add(d) == j && i.Until(j) == d && j.Since(i) == d && i.Before(j) == (d > 0)
 	}
 	if err := quick.Check(agree, nil); err != nil {
-		t.Error(err)
+		t.Errorf("Add, Until, Since and Before disagree: %v", err)
 	}
 }
 
 func TestZeroInstant(t *testing.T) {
 	t.Parallel()
 	var zero cache.Instant
-	if !zero.IsZero() || now.IsZero() {
-		t.Error("IsZero is wrong")
+	if !zero.IsZero() {
+		t.Error("the zero Instant is not IsZero")
+	}
+	if now.IsZero() {
+		t.Error("now is IsZero")
 	}
 	if !zero.Before(now) || now.Before(zero) {
-		t.Error("the zero instant does not precede now, or now precedes it")
+		t.Error("the zero Instant is not before now")
 	}
 }
 
-func TestNow(t *testing.T) {
+func TestNowReadsTheSystemClocks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		i := cache.Now()
@@ -125,15 +127,15 @@ func TestNow(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		j := cache.Now()
-		if i.Until(j) != time.Minute || j.Since(i) != time.Minute {
-			t.Errorf("after a minute, until is %v and since is %v", i.Until(j), j.Since(i))
+		if until, since := i.Until(j), j.Since(i); until != time.Minute || since != time.Minute {
+			t.Errorf("a minute later, Until is %v and Since is %v, want 1m0s for both", until, since)
 		}
 	})
 }
 
-func TestTime(t *testing.T) {
+func TestTimeIsTheWallClock(t *testing.T) {
 	t.Parallel()
-	if got, want := now.Time(), time.Unix(epoch, 0); !got.Equal(want) {
-		t.Errorf("got %v, want %v", got, want)
+	if got, want := at(time.Hour, time.Minute).Time(), start.Add(time.Minute); !got.Equal(want) || got.Location() != time.UTC {
+		t.Errorf("Time is %v, want %v", got, want)
 	}
 }

@@ -4,28 +4,38 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"sync"
 )
 
-// A Key identifies what is cached. It reveals nothing of the parts it was made of.
+// A Key identifies a cached value. It reveals nothing of the parts that it was made of.
 type Key [sha256.Size]byte
 
-// NewKey returns the SHA-256 digest of parts, each preceded by its length, so
+// maxPooled is the size of the largest buffer that is kept for the next key, in bytes.
+// Users' JWTs fit in it.
+const maxPooled = 16 << 10
+
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// NewKey returns the SHA-256 digest of parts. Each part is preceded by its length, so
 // that ("ab", "c") and ("a", "bc") have different keys.
 func NewKey(parts ...string) Key {
-	size := 0
+	buf := buffers.Get().(*[]byte)
+	b := (*buf)[:0]
 	for _, p := range parts {
-		size += binary.MaxVarintLen64 + len(p)
+		b = binary.BigEndian.AppendUint64(b, uint64(len(p)))
+		b = append(b, p...)
 	}
-	buf := make([]byte, 0, size)
-	for _, p := range parts {
-		buf = binary.BigEndian.AppendUint64(buf, uint64(len(p)))
-		buf = append(buf, p...)
+	key := Key(sha256.Sum256(b))
+	clear(b) // the parts may be secret, and the buffer lives on
+	if cap(b) <= maxPooled {
+		*buf = b
+		buffers.Put(buf)
 	}
-	return sha256.Sum256(buf)
+	return key
 }
 
-// String returns the first 16 hex digits of k: enough to follow one subject
-// through a log, and of no use to anybody else.
+// String returns the first 16 hex digits of k. They tell subjects apart in a log, and
+// do not suffice to look anything up.
 func (k Key) String() string { return hex.EncodeToString(k[:8]) }
 
 // GoString returns the same as String.

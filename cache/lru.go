@@ -7,116 +7,164 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// A Value is what an [LRU] holds: a pointer to T that knows its key and its deadline.
-// Neither may change once the value has been in an LRU, not even after it has left.
-type Value[T any] interface {
-	*T
-
-	// Kept returns under which key, and until when. It is one method, and returns the
-	// key by its address, because calls of it are a good part of what a hit costs.
-	Kept() (under *Key, until Instant)
-}
-
-// An LRU is a bounded map of values with deadlines. Values are shared with everybody
-// who reads them; two of them are the same if the pointers are.
+// An LRU maps keys to values with deadlines, up to a fixed number of them. It must be
+// made by [NewLRU].
 //
-// An LRU must be made by [NewLRU]. Its methods are safe for concurrent use.
-type LRU[T any, V Value[T]] struct {
-	// newest is the value read or written last. Reading it again changes no order, so
-	// it needs no lock: one hot token is served at the speed of an atomic load, on any
-	// number of cores.
-	newest atomic.Pointer[T]
+// A reader that remembers an [Entry] need not come back to the LRU: [Entry.Use] takes
+// neither a lock nor a map lookup. The LRU does not see the order of such uses, only
+// that there was one: an entry that has been used since it was last considered for
+// removal is not the least recently used one.
+type LRU[V any] struct {
+	size int
 
-	mu     sync.Mutex
-	size   int
-	values *simplelru.LRU[Key, V]
+	mu      sync.Mutex
+	entries *simplelru.LRU[Key, *Entry[V]] // those whose state is not gone
 }
 
-// NewLRU returns an empty LRU for size values; a size below 1 counts as 1. V need not
-// be named: NewLRU[T] holds values of type *T.
-func NewLRU[T any, V Value[T]](size int) *LRU[T, V] {
+// An Entry is a value in an LRU, or one that has left it. Its fields must not be
+// modified.
+type Entry[V any] struct {
+	Key      Key
+	Value    V
+	Deadline Instant
+
+	// state is idle or used while the entry is in its LRU. It becomes gone, for good,
+	// with the LRU locked.
+	state atomic.Uint32
+}
+
+const (
+	idle uint32 = iota
+	used        // by Use, since the entry came or was last considered for removal
+	gone
+)
+
+const (
+	maxSpared = 32 // used entries that are passed over before one leaves all the same
+	maxSwept  = 2  // stale entries that leave whenever another one comes in
+)
+
+// NewLRU returns an empty LRU for size values. A size below 1 counts as 1.
+func NewLRU[V any](size int) *LRU[V] {
 	size = max(size, 1)
-	values, _ := simplelru.NewLRU[Key, V](size, nil) // fails for sizes below 1 only
-	return &LRU[T, V]{size: size, values: values}
+	entries, _ := simplelru.NewLRU[Key, *Entry[V]](size, nil) // fails for sizes below 1 only
+	return &LRU[V]{size: size, entries: entries}
 }
 
-// Get returns the value of key if now is before its deadline, and makes it the
-// newest. A stale value is dropped.
-func (l *LRU[T, V]) Get(key Key, now Instant) (v V, ok bool) {
-	if v = l.newest.Load(); v != nil {
-		if under, until := v.Kept(); *under == key && now.Before(until) {
-			return v, true
-		}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	v, ok = l.values.Get(key)
-	if !ok {
-		return nil, false
-	}
-	if _, until := v.Kept(); !now.Before(until) {
-		l.remove(key, v)
-		return nil, false
-	}
-	l.newest.Store(v)
-	return v, true
-}
-
-// Put stores v, which is not nil, under its key and makes it the newest. Where the
-// LRU was full, the oldest value leaves: evicted is its key.
-func (l *LRU[T, V]) Put(v V) (evicted Key, full bool) {
-	key, _ := v.Kept()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if full = l.values.Len() == l.size && !l.values.Contains(*key); full {
-		evicted, _, _ = l.values.RemoveOldest()
-	}
-	l.values.Add(*key, v)
-	l.newest.Store(v)
-	return evicted, full
-}
-
-// Delete drops v, which is not nil, if it still is the value of its key, and reports
-// whether it did.
-func (l *LRU[T, V]) Delete(v V) bool {
-	key, _ := v.Kept()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if held, _ := l.values.Peek(*key); held != v {
+// Use reports whether e still is in its LRU and now is before its deadline. If so, the
+// entry counts as recently used.
+func (e *Entry[V]) Use(now Instant) bool {
+	if !now.Before(e.Deadline) {
 		return false
 	}
-	l.remove(*key, v)
+	for {
+		switch e.state.Load() {
+		case used:
+			return true
+		case gone:
+			return false
+		}
+		if e.state.CompareAndSwap(idle, used) {
+			return true
+		}
+	}
+}
+
+// Get returns the entry of key, and makes it the most recently used one. It returns nil
+// if there is none whose deadline is after now. A stale entry is removed.
+func (l *LRU[V]) Get(key Key, now Instant) *Entry[V] {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, ok := l.entries.Get(key)
+	if !ok {
+		return nil
+	}
+	if !now.Before(e.Deadline) {
+		l.remove(e)
+		return nil
+	}
+	return e
+}
+
+// Put makes value the value of key until deadline, and the most recently used one. If
+// the LRU is full, another entry leaves: evicted is that entry if it was not stale, else
+// nil.
+func (l *LRU[V]) Put(key Key, value V, deadline, now Instant) (evicted *Entry[V]) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if old, ok := l.entries.Peek(key); ok {
+		l.remove(old)
+	}
+	for range maxSwept {
+		if _, oldest, ok := l.entries.GetOldest(); ok && !now.Before(oldest.Deadline) {
+			l.remove(oldest)
+		}
+	}
+	if l.entries.Len() == l.size {
+		evicted = l.leastUsed()
+		l.remove(evicted)
+		if !now.Before(evicted.Deadline) {
+			evicted = nil
+		}
+	}
+	l.entries.Add(key, &Entry[V]{Key: key, Value: value, Deadline: deadline})
+	return evicted
+}
+
+// leastUsed returns the entry that has to leave a full LRU. An entry that has been used
+// gets a second chance: it becomes the most recently used one. mu is held.
+func (l *LRU[V]) leastUsed() *Entry[V] {
+	for range maxSpared {
+		key, oldest, _ := l.entries.GetOldest()
+		if !oldest.state.CompareAndSwap(used, idle) {
+			return oldest
+		}
+		l.entries.Get(key)
+	}
+	_, oldest, _ := l.entries.GetOldest()
+	return oldest
+}
+
+// Delete removes e if it still is the entry of its key, and reports whether it was.
+func (l *LRU[V]) Delete(e *Entry[V]) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e.state.Load() == gone {
+		return false
+	}
+	l.remove(e)
 	return true
 }
 
-// Forget drops the value of key whatever it is, and reports whether there was one.
-func (l *LRU[T, V]) Forget(key Key) bool {
+// Forget removes the entry of key, whatever its value, and reports whether there was one.
+func (l *LRU[V]) Forget(key Key) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v, ok := l.values.Peek(key)
+	e, ok := l.entries.Peek(key)
 	if ok {
-		l.remove(key, v)
+		l.remove(e)
 	}
 	return ok
 }
 
-// Purge drops everything.
-func (l *LRU[T, V]) Purge() {
+// Purge removes everything.
+func (l *LRU[V]) Purge() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.values.Purge()
-	l.newest.Store(nil)
+	for _, e := range l.entries.Values() {
+		l.remove(e)
+	}
 }
 
-// Len returns the number of values, stale ones included.
-func (l *LRU[T, V]) Len() int {
+// Len returns the number of entries, stale ones included.
+func (l *LRU[V]) Len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.values.Len()
+	return l.entries.Len()
 }
 
-// remove is called with mu held.
-func (l *LRU[T, V]) remove(key Key, v V) {
-	l.values.Remove(key)
-	l.newest.CompareAndSwap(v, nil)
+// remove takes e out. mu is held.
+func (l *LRU[V]) remove(e *Entry[V]) {
+	e.state.Store(gone)
+	l.entries.Remove(e.Key)
 }

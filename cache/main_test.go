@@ -1,8 +1,6 @@
 package cache_test
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"testing"
 	"time"
 
@@ -13,34 +11,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// epoch is the wall clock's reading of now, a whole second, so that lifetimes
-// computed from epoch seconds are exact.
-const epoch = 1767323045 // 2026-01-02T03:04:05Z
+// start is the moment at which the clocks of most tests begin.
+var start = time.Date(2026, time.January, 2, 3, 4, 5, 0, time.UTC)
 
-var now = cache.At(time.Hour, time.Unix(epoch, 0))
+// now is the instant of start, and later the deadline of most entries.
+var (
+	now   = at(0, 0)
+	later = at(time.Minute, time.Minute)
+)
 
-// unsigned returns an unsecured JWT, dot included, with the given payload.
-func unsigned(payload string) string {
-	return encode(`{"alg":"none"}`) + "." + encode(payload) + "."
-}
-
-// withExp returns a JWT whose exp claim is the given JSON value.
-func withExp(exp string) string { return unsigned(`{"sub":"u","exp":` + exp + `}`) }
-
-func encode(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
-
-// settings returns s with its defaults.
-func settings(t testing.TB, s cache.Settings) cache.Settings {
-	t.Helper()
-	s, err := s.WithDefaults()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// in returns a response that expires after d.
-func in(d time.Duration) cache.TokenResponse {
-	raw, _ := json.Marshal(d.Seconds())
-	return cache.TokenResponse{ExpiresIn: raw}
+// at returns the instant at which the two clocks have advanced that far since start.
+func at(mono, wall time.Duration) cache.Instant {
+	return cache.At(time.Hour+mono, start.Add(wall))
 }
