@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,12 +13,13 @@ import (
 )
 
 var (
-	// ErrNoCredentials: no credentials were found where they were looked for.
-	ErrNoCredentials = errors.New("agw: no credentials found")
-	// ErrNoUserToken: a user's token is blank, or it is missing and required.
-	ErrNoUserToken = errors.New("agw: no user token: the one given is blank, or RequireUser is set and none was given")
-	// ErrSubjectConflict: the context names another tenant than that of the user whom
-	// the client acts for by default.
+	// ErrNoUserToken: the user's token is blank, or there is none and RequireUser is set.
+	ErrNoUserToken = errors.New("agw: no user token")
+	// ErrNoSubject: a client acts by default for the zero [Subject], and the context of
+	// the call does not say for whom to act instead.
+	ErrNoSubject = errors.New("agw: nobody to act for: the client's subject is the zero Subject, use SystemSubject or UserSubject")
+	// ErrSubjectConflict: the context names another tenant than that of the user for whom
+	// the client acts by default.
 	ErrSubjectConflict = errors.New("agw: the tenant in the context is not that of the client's default user")
 	// ErrNoSubjects: the context names a user or a tenant, but the token source takes no
 	// context. See [Fixed].
@@ -27,51 +29,59 @@ var (
 	// ErrUserTokenExpired: the user's own token has expired, by this machine's clock.
 	// Nothing was sent.
 	ErrUserTokenExpired = errors.New("agw: the user's token has expired")
-	// ErrExpired: when a token arrived, it had expired, or the user's token that it was
+	// ErrExpired: a token had expired when it arrived, or the user's token that it was
 	// exchanged for had. If neither is true, the clock of this machine is wrong.
 	ErrExpired = errors.New("agw: the token has expired on arrival")
+)
+
+var (
+	errBlankUser = fmt.Errorf("%w: the one given is blank", ErrNoUserToken)
+	errNeedsUser = fmt.Errorf("%w: the call names no user, and RequireUser is set", ErrNoUserToken)
 )
 
 // A Kind says how to go on after an [Error].
 type Kind uint8
 
 const (
-	// Permanent: the same request will fail again: a wrong configuration, something
-	// that is not there. The zero Kind.
+	// Permanent: the same request will fail again, because of a wrong configuration or
+	// something that does not exist. The zero Kind.
 	Permanent Kind = iota
-	// Passing: the same request may succeed later: the network, a timeout, 429, 5xx,
-	// an answer that makes no sense.
-	Passing
-	// Refused: the service refuses the credentials or the user for good. A token that
-	// is cached for them is no longer served.
-	Refused
+	// Temporary: the same request may succeed later: the network, a timeout, 429, 5xx, a
+	// response that makes no sense.
+	Temporary
+	// Denied: the service refuses the credentials or the user. A token that is cached
+	// for them is no longer served.
+	Denied
 )
 
-// String returns "permanent", "passing" or "refused".
+// String returns "permanent", "temporary" or "denied".
 func (k Kind) String() string {
 	switch k {
-	case Passing:
-		return "passing"
-	case Refused:
-		return "refused"
+	case Temporary:
+		return "temporary"
+	case Denied:
+		return "denied"
 	default:
 		return "permanent"
 	}
 }
 
 // An Error is a request to a token service that failed. Its text holds no secret:
-// neither what was sent nor a token that came back.
+// neither of what was sent nor of what came back.
 type Error struct {
 	Op          string        // what was attempted, such as "exchange user token"
 	URL         string        // where, without query and user info; "" if nothing was sent
-	StatusCode  int           // HTTP status; 0 if there was no answer
+	StatusCode  int           // HTTP status; 0 if there was no response
 	Code        string        // error code (RFC 6749, section 5.2); "" if there was none
 	Description string        // the service's own words, cleaned and at most 200 bytes
 	Kind        Kind          // how to go on
 	RetryAfter  time.Duration // what the service asked for (RFC 9110, section 10.2.3); 0 if it did not
-	NextAttempt time.Time     // when the next attempt is due; zero for an error that no Source has seen yet
 
-	// Err is the cause, or nil. For an answer of RFC 6749 it is an
+	// NextAttempt is when the Source will ask the service again. Until then it returns
+	// this error. It is zero in an error that no Source has seen yet.
+	NextAttempt time.Time
+
+	// Err is the cause, or nil. For a response of RFC 6749, section 5.2, it is an
 	// *oauth2.RetrieveError.
 	Err error
 }
@@ -92,7 +102,7 @@ func (e *Error) Error() string {
 	if e.Description != "" {
 		fmt.Fprintf(&b, ": %q", e.Description)
 	}
-	if e.Err != nil && !isRetrieveError(e.Err) { // which would say the same again
+	if _, repeats := e.Err.(*oauth2.RetrieveError); e.Err != nil && !repeats {
 		b.WriteString(": " + strings.TrimPrefix(e.Err.Error(), prefix))
 	}
 	if !e.NextAttempt.IsZero() {
@@ -101,8 +111,8 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Format prints the text, quoted by %q, whatever the verb: the cause may hold more
-// than its text tells.
+// Format prints the text, quoted by %q, whatever the verb: the fields of the cause may
+// hold more than its text.
 func (e *Error) Format(f fmt.State, verb rune) {
 	text := e.Error()
 	if verb == 'q' {
@@ -111,8 +121,38 @@ func (e *Error) Format(f fmt.State, verb rune) {
 	_, _ = io.WriteString(f, text)
 }
 
-// MarshalText returns the text, for the same reason.
+// MarshalText returns the text.
 func (e *Error) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Temporary reports whether a later attempt may succeed.
+func (e *Error) Temporary() bool { return e.Kind == Temporary }
+
+// A ConfigError says which part of a configuration cannot be used, and why. Its text
+// holds no secret.
+type ConfigError struct {
+	Source string // a file or directory, "environment", or "" for a value in Go code
+	Field  string // the field, key or variable as it is written there; "" if it is not one of them
+	Err    error  // what is wrong
+}
+
+// Error returns the source, the field and what is wrong.
+func (e *ConfigError) Error() string {
+	var b strings.Builder
+	b.WriteString(prefix)
+	for _, part := range []string{e.Source, e.Field} {
+		if part != "" {
+			b.WriteString(part + ": ")
+		}
+	}
+	b.WriteString(strings.TrimPrefix(e.Err.Error(), prefix))
+	return b.String()
+}
+
+// Unwrap returns what is wrong.
+func (e *ConfigError) Unwrap() error { return e.Err }
 
 // prefix begins the text of every error of this module.
 const prefix = "agw: "
@@ -125,13 +165,32 @@ func prefixed(err error) error {
 	return fmt.Errorf(prefix+"%w", err)
 }
 
-func isRetrieveError(err error) bool {
-	_, ok := err.(*oauth2.RetrieveError)
-	return ok
+// asError returns err as an *Error of its own that may be altered. An error of another
+// type counts as temporary.
+func asError(err error) *Error {
+	if e, ok := err.(*Error); ok {
+		c := *e
+		return &c
+	}
+	c := &Error{Op: "fetch token", Kind: Temporary, Err: err}
+	var e *Error
+	if errors.As(err, &e) {
+		c.Kind, c.StatusCode, c.Code, c.RetryAfter, c.NextAttempt = e.Kind, e.StatusCode, e.Code, e.RetryAfter, e.NextAttempt
+	}
+	return c
 }
 
-// Unwrap returns the cause.
-func (e *Error) Unwrap() error { return e.Err }
+// credentialsRefused reports whether err is about the client, not about the user.
+func credentialsRefused(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind == Denied && e.Code != "invalid_grant"
+}
 
-// Temporary reports whether a later attempt may succeed.
-func (e *Error) Temporary() bool { return e.Kind == Passing }
+// leftEarly is the error of a caller whose context has ended.
+func leftEarly(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == err {
+		return fmt.Errorf("agw: no token yet: %w", err)
+	}
+	return fmt.Errorf("agw: no token yet: %w: %w", err, cause)
+}

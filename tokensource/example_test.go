@@ -2,13 +2,13 @@ package tokensource_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
 
 	"golang.org/x/oauth2"
 
-	"github.com/agwgo/agw/cache"
 	"github.com/agwgo/agw/tokensource"
 )
 
@@ -23,26 +23,24 @@ func (f *exampleFlow) Tenant(_ context.Context, requested string) (string, error
 
 func (f *exampleFlow) Fetch(_ context.Context, s tokensource.Subject) (*tokensource.Response, error) {
 	fmt.Println("fetching for", s)
-	return &tokensource.Response{TokenResponse: cache.TokenResponse{
-		AccessToken: "token-of-" + s.UserToken, ExpiresIn: cache.Seconds(3600),
-	}}, nil
+	return &tokensource.Response{AccessToken: "token-of-" + s.UserToken(), ExpiresIn: json.RawMessage("3600")}, nil
 }
 
 // A source fetches a token once and serves it from then on.
 func ExampleNew() {
-	src, err := tokensource.New(&exampleFlow{}, tokensource.Options{})
+	source, err := tokensource.New(&exampleFlow{}, tokensource.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
 	for range 3 {
-		token, err := src.Token()
+		token, err := source.Token()
 		if err != nil {
 			log.Fatal(err)
 		}
 		fmt.Println(token.Type(), token.Valid())
 	}
 	// Output:
-	// fetching for {tenant:"" technical}
+	// fetching for {tenant:"" system}
 	// Bearer true
 	// Bearer true
 	// Bearer true
@@ -50,19 +48,19 @@ func ExampleNew() {
 
 // The context says for whom a call acts.
 func ExampleWithUserToken() {
-	src, err := tokensource.New(&exampleFlow{}, tokensource.Options{})
+	source, err := tokensource.New(&exampleFlow{}, tokensource.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
 	ctx := tokensource.WithUserToken(context.Background(), "Bearer alice")
-	token, err := src.TokenContext(ctx)
+	token, err := source.TokenContext(ctx)
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(token.AccessToken)
 
-	// A blank user is a mistake, not a reason to act under the technical token.
-	_, err = src.TokenContext(tokensource.WithUserToken(context.Background(), "Bearer "))
+	// A blank user token is a mistake, not a reason to act with the system token.
+	_, err = source.TokenContext(tokensource.WithUserToken(context.Background(), "Bearer "))
 	fmt.Println(errors.Is(err, tokensource.ErrNoUserToken))
 	// Output:
 	// fetching for {tenant:"" user}
@@ -70,35 +68,52 @@ func ExampleWithUserToken() {
 	// true
 }
 
-// Any token source will do where a GrantSource is asked for.
-func ExampleFixed() {
-	ts := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: "secret"})
-	src, err := tokensource.Fixed(ts, "https://agw.example/base/")
+// A source that acts for one subject by default.
+func ExampleSource_For() {
+	source, err := tokensource.New(&exampleFlow{}, tokensource.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	grant, err := src.Grant(context.Background())
+	alice := source.For(tokensource.UserSubject("alice").In("acme"))
+	token, err := alice.Token()
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(grant.GatewayURL(), len(grant.Authorization()))
-	// Output: https://agw.example/base 1
+	fmt.Println(token.AccessToken)
+	// Output:
+	// fetching for {tenant:"acme" user}
+	// token-of-alice
 }
 
-// Counters are all that a metrics system needs; events tell more.
+// Any token source can be used where one is needed that knows its gateway.
+func ExampleFixed() {
+	ts := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: "secret"})
+	source, err := tokensource.Fixed(ts, "https://agw.example/base/")
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := source.AccessToken(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(token.GatewayURL(), token.Authorization())
+	// Output: https://agw.example/base Bearer secret
+}
+
+// Counters are all that a metrics system needs. Events tell more.
 func ExampleSource_Stats() {
-	src, err := tokensource.New(&exampleFlow{}, tokensource.Options{})
+	source, err := tokensource.New(&exampleFlow{}, tokensource.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
 	for range 5 {
-		if _, err := src.Token(); err != nil {
+		if _, err := source.Token(); err != nil {
 			log.Fatal(err)
 		}
 	}
-	s := src.Stats()
-	fmt.Printf("%d hits, %d misses, %d fetches, %d tokens\n", s.Hits, s.Misses, s.Fetches, s.SystemTokens)
+	stats := source.Stats()
+	fmt.Printf("%d hits, %d misses, %d fetches, %d tokens\n", stats.Hits, stats.Misses, stats.Fetches, stats.SystemTokens)
 	// Output:
-	// fetching for {tenant:"" technical}
+	// fetching for {tenant:"" system}
 	// 4 hits, 1 misses, 1 fetches, 1 tokens
 }

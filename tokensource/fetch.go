@@ -13,256 +13,202 @@ import (
 	"github.com/agwgo/agw/internal/flight"
 )
 
-type call = flight.Call[cache.Key, *entry]
+// errRotated ends a fetch for an identity that is no longer in force. Its callers begin
+// anew, with the key of the new one.
+var errRotated = errors.New("the credentials have been rotated")
 
-// fetch returns the fetch that is under way for l's subject, or starts one.
-func (e *engine) fetch(l lookup, background bool) *call {
-	j := &job{engine: e, lookup: l, subject: l.key.String(), background: background}
-	c, started := e.flights.Start(l.key, flight.Task[cache.Key, *entry]{
-		Timeout: e.settings.FetchTimeout, Run: j.run, Commit: j.commit, After: j.after,
+// maxRotations is how many changes of credentials one call, or one fetch, follows.
+const maxRotations = 5
+
+func errUnsettled() error {
+	return &Error{Op: "fetch token", Kind: Temporary, Err: errors.New("the credentials keep changing")}
+}
+
+// A fetch obtains one token, from the decision to fetch it to its place in the cache.
+type fetch struct {
+	engine     *engine
+	call       call // that caused it
+	subject    string
+	background bool // no caller waits for it
+
+	began   atomic.Pointer[cache.Instant] // nil until the flow is asked; anything once the fetch has ended
+	evicted *cache.Entry[*Token]          // by its token
+}
+
+// fetch returns the fetch that is under way for c's subject, or starts one.
+func (e *engine) fetch(c call, background bool) *flight.Call[cache.Key, *Token] {
+	f := &fetch{engine: e, call: c, subject: c.key.String(), background: background}
+	shared, started := e.fetches.Start(c.key, flight.Task[cache.Key, *Token]{
+		Timeout: e.settings.FetchTimeout, Run: f.run, Commit: f.commit, After: f.after,
 	})
 	if !started && !background {
-		e.emit(Event{Kind: EventShare, Subject: j.subject})
+		e.events.emit(Event{Kind: EventShare, Subject: f.subject})
 	}
-	return c
+	return shared
 }
 
-// job is one fetch: from the decision to fetch to the entry in the cache.
-type job struct {
-	*engine
-	lookup
-	subject    string // fingerprint
-	background bool
-	began      atomic.Pointer[cache.Instant] // nil until a request may go out; anything once the fetch has ended
-	evicted    cache.Key
-	full       bool // evicted is one
-}
-
-// run obtains an entry. Between the caller's look and this fetch another one may
-// have ended, so it looks again. New credentials end the rest that refused ones got.
-func (j *job) run(ctx context.Context, c *call) (*entry, error) {
-	ent, err, known := j.lookAgain()
-	if known && !(credentialsRefused(err) && j.reload(ctx, c, false)) {
-		return ent, err
+// run obtains the token, in a goroutine of its own.
+func (f *fetch) run(ctx context.Context) (*Token, error) {
+	f.engine.reload(ctx)
+	if f.rotated() {
+		return nil, errRotated
 	}
-	if !j.begin() {
+	// Another fetch may have ended since the caller looked.
+	if t, err, known := f.lookAgain(); known {
+		return t, err
+	}
+	now := f.engine.now()
+	if !f.began.CompareAndSwap(nil, &now) { // the time was over before
 		return nil, flight.ErrTimeout
 	}
-	j.reload(ctx, c, false)
-	return j.attempts(ctx, c)
-}
+	f.emit(Event{Kind: EventFetchStart})
 
-// begin tells that the fetch begins, unless its time was over before.
-func (j *job) begin() bool {
-	now := j.clock()
-	if !j.began.CompareAndSwap(nil, &now) {
-		return false
-	}
-	j.event(Event{Kind: EventFetchStart})
-	return true
-}
-
-// lookAgain returns what is known by now, if that makes a fetch superfluous.
-func (j *job) lookAgain() (ent *entry, err error, known bool) {
-	now := j.clock()
-	n, _ := j.notes.Get(j.lookup.key, now)
-	ent, _ = j.tokens(j.request).Get(j.lookup.key, now)
-	switch st := stateOf(ent, n, now); {
-	case st == fresh, st == rejected:
-		return ent, nil, true
-	case n.rests(now):
-		return nil, n.err, true
-	default:
-		return nil, nil, false
-	}
-}
-
-// attempts asks the flow until it succeeds, fails for good, or has been asked often
-// enough. Credentials that are refused are read again, and tried again if they have
-// changed.
-func (j *job) attempts(ctx context.Context, c *call) (*entry, error) {
-	reloaded := false
-	for attempt := 0; ; {
-		id := j.flow.Identity()
-		ent, err := j.attempt(ctx, id)
-		switch {
-		case j.flow.Identity() != id && !reloaded: // rotated meanwhile
-			reloaded = true
-			j.adopt(c)
-		case err == nil:
-			return ent, nil
-		case credentialsRefused(err) && !reloaded:
-			reloaded = true
-			if !j.reload(ctx, c, true) {
-				return nil, err
+	for attempt, changes := 0, 0; ; {
+		id := f.engine.flow.Identity()
+		t, err := f.ask(ctx)
+		if credentialsRefused(err) {
+			f.engine.reload(ctx)
+		}
+		if f.rotated() {
+			return nil, errRotated
+		}
+		if id != f.engine.flow.Identity() { // renewed: nobody knows with which credentials the service was asked
+			if changes++; changes == maxRotations {
+				return nil, errUnsettled()
 			}
-		case attempt == maxRetries || !j.pause(ctx, err, attempt):
+			continue
+		}
+		if err == nil {
+			return t, nil
+		}
+		wait, again := retryWait(err, attempt)
+		if deadline, _ := ctx.Deadline(); !again || time.Until(deadline) <= wait {
 			return nil, err
-		default:
-			attempt++
+		}
+		f.emit(Event{Kind: EventRetry, Err: err, Duration: wait})
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, err
+		}
+		attempt++
+	}
+}
+
+// rotated reports whether the fetch is for another client than that in force.
+func (f *fetch) rotated() bool {
+	return f.engine.currentGeneration().digest != f.call.generation.digest
+}
+
+// lookAgain returns what is known by now if that makes a fetch superfluous.
+func (f *fetch) lookAgain() (t *Token, err error, known bool) {
+	e, key, now := f.engine, f.call.key, f.engine.now()
+	if entry := e.tokens(f.ofUser()).Get(key, now); entry != nil {
+		t = entry.Value
+	}
+	h, id := e.history(key, now), e.flow.Identity()
+	if stateOf(t, h, id, now) == fresh {
+		return t, nil, true
+	}
+	if h.backsOff(id, now) {
+		return nil, h.failure, true
+	}
+	return nil, nil, false
+}
+
+// ask has the flow obtain a token, once.
+func (f *fetch) ask(ctx context.Context) (*Token, error) {
+	e, userToken := f.engine, f.call.request.subject.user
+	resp, err := e.flow.Fetch(ctx, f.call.request.subject.In(f.call.tenant))
+	if err != nil {
+		return nil, err
+	}
+	if resp == nil {
+		return nil, &Error{Op: "fetch token", Err: errors.New("the flow returned neither a token nor an error")}
+	}
+	if resp.TokenType != "" && !strings.EqualFold(resp.TokenType, "bearer") { // RFC 6749, section 7.1
+		return nil, &Error{Op: "fetch token", Err: errors.New("the token is not of type Bearer")}
+	}
+	life, usable := e.settings.newLifetime(resp, userToken, e.now())
+	if !usable {
+		return nil, &Error{Op: "fetch token", Err: fmt.Errorf("%w: it ended at %s", ErrExpired, life.expiry.Time().Format(time.RFC3339))}
+	}
+	gateway := resp.GatewayURL
+	if gateway == nil {
+		gateway = f.call.generation.identity.GatewayURL
+	}
+	t, err := newToken(resp.AccessToken, gateway)
+	if err != nil {
+		return nil, &Error{Op: "fetch token", Kind: Temporary, Err: err}
+	}
+	t.life, t.key, t.user = life, f.call.key, f.ofUser()
+	return t, nil
+}
+
+// commit files the result before any caller sees the end of the fetch. What was known
+// before is not filed again.
+func (f *fetch) commit(key cache.Key, t *Token, err error) error {
+	if f.began.Load() == nil || err == errRotated {
+		return err
+	}
+	e, now := f.engine, f.engine.now()
+	if err != nil {
+		h := e.amend(key, now, func(h *history) *history {
+			return h.afterFailure(err, f.engine.flow.Identity(), now)
+		})
+		if h.failure.Kind == Denied {
+			e.tokens(f.ofUser()).Forget(key)
+		}
+		return h.failure
+	}
+	f.evicted = e.tokens(t.user).Put(key, t, t.life.expiry, now)
+	if t.gateway != nil {
+		e.gateways.Put(f.call.generation.gatewayKey(f.call.tenant), t.gateway, t.life.expiry.Add(gatewayOutlives), now)
+	}
+	e.amend(key, now, (*history).afterSuccess)
+	return nil
+}
+
+// after tells what has happened.
+func (f *fetch) after(_ *Token, err error) {
+	e, began := f.engine, f.began.Swap(new(cache.Instant))
+	if began == nil {
+		return
+	}
+	if f.evicted != nil {
+		e.events.emit(Event{Kind: EventEvict, Subject: f.evicted.Key.String()})
+	}
+	var panicked *flight.PanicError
+	if errors.As(err, &panicked) && e.events.logger != nil {
+		e.events.logger.Error("agw: the flow panicked", slog.String("flow", e.events.flow), slog.String("stack", string(panicked.Stack)))
+	}
+	f.emit(Event{Kind: EventFetchEnd, Duration: e.now().Since(*began), Err: err})
+}
+
+// emit emits ev with what all events of a fetch share.
+func (f *fetch) emit(ev Event) {
+	ev.Subject, ev.Background = f.subject, f.background
+	f.engine.events.emit(ev)
+}
+
+// ofUser reports whether the token is that of a user.
+func (f *fetch) ofUser() bool { return f.call.request.subject.actor == user }
+
+// reload lets the flow look for new credentials. After an error the old ones stay.
+func (e *engine) reload(ctx context.Context) {
+	if r, ok := e.flow.(Reloader); ok {
+		if err := r.Reload(ctx); err != nil {
+			e.events.emit(Event{Kind: EventReload, Err: err})
 		}
 	}
 }
 
-// attempt asks the flow once.
-func (j *job) attempt(ctx context.Context, id *Identity) (*entry, error) {
-	resp, err := j.flow.Fetch(ctx, Subject{Tenant: j.tenantID, UserToken: j.user})
-	switch {
-	case err != nil:
-		return nil, err
-	case resp == nil:
-		return nil, &Error{Op: "fetch token", Err: errors.New("the flow returned neither a token nor an error")}
-	case resp.TokenType != "" && !strings.EqualFold(resp.TokenType, "bearer"): // RFC 6749, section 7.1
-		return nil, &Error{Op: "fetch token", Err: errors.New("the token is not of type Bearer")}
-	}
-	return j.admit(resp, id)
-}
-
-// admit makes an entry of a response that has just arrived.
-func (j *job) admit(resp *Response, id *Identity) (*entry, error) {
-	life := j.settings.Lifetime(resp.TokenResponse, j.user, j.clock())
-	if life.Usable() <= 0 {
-		return nil, &Error{Op: "fetch token", Err: fmt.Errorf("%w: it ended at %s", ErrExpired, life.Expiry.Time().Format(time.RFC3339))}
-	}
-	ent := &entry{refreshAt: refreshAt(life), deadline: life.Deadline, expiry: life.Expiry}
-	if err := ent.setToken(resp.AccessToken, life.Expiry.Time()); err != nil {
-		return nil, &Error{Op: "fetch token", Kind: Passing, Err: err}
-	}
-	ent.user = j.user != ""
-	if ent.Grant.gateway = resp.GatewayURL; ent.Grant.gateway == nil {
-		ent.Grant.gateway = id.GatewayURL
-	}
-	return ent, nil
-}
-
-// pause waits before the next attempt, and reports whether there is to be one.
-func (j *job) pause(ctx context.Context, err error, attempt int) bool {
-	var e *Error
-	if !errors.As(err, &e) {
-		e = &Error{Kind: Passing}
-	}
-	wait := retryAfter(e, attempt)
-	deadline, _ := ctx.Deadline()
-	if e.Kind != Passing || !e.NextAttempt.IsZero() || wait > maxRetryWait || time.Until(deadline) <= wait {
+// mayReload reports whether it is time to look for new credentials although a subject
+// backs off, because the old ones were refused. Only one caller at a time is told so.
+func (e *engine) mayReload(now cache.Instant) bool {
+	last := e.reloadedAt.Load()
+	if last != nil && now.Since(*last) < reloadEvery {
 		return false
 	}
-	j.event(Event{Kind: EventRetry, Err: err, Duration: wait})
-	select {
-	case <-time.After(wait):
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// commit files the result, unless it was known before: no caller sees the end of the
-// fetch before the cache does.
-func (j *job) commit(key cache.Key, ent *entry, err error) error {
-	if j.began.Load() == nil {
-		return err
-	}
-	now := j.clock()
-	j.notesMu.Lock()
-	defer j.notesMu.Unlock()
-	n, _ := j.notes.Get(key, now)
-	if err != nil {
-		return j.commitFailure(key, n, err, now)
-	}
-	ent.Grant.key = key
-	j.evicted, j.full = j.tokens(j.request).Put(ent)
-	if g := ent.Grant.gateway; g != nil {
-		known := kept{gatewayKey(j.flow.Identity(), j.tenantID), ent.expiry.Add(gatewayOutlive)}
-		j.gateways.Put(&gateway{known, g})
-	}
-	if n != nil {
-		j.remember(key, n, func(n *note) { n.err, n.failures = nil, 0 }, now)
-	}
-	return nil
-}
-
-// commitFailure lets key rest, and drops a token whose subject or credentials are
-// refused. It returns the error that callers get until the rest is over.
-func (j *job) commitFailure(key cache.Key, n *note, err error, now cache.Instant) error {
-	failures := 1
-	if n != nil {
-		failures += n.failures
-	}
-	known := typed(err)
-	rest := restAfter(known, failures, now)
-	known.NextAttempt = now.Add(rest).Time()
-	if known.Kind == Refused {
-		j.tokens(j.request).Forget(key)
-	}
-	j.remember(key, n, func(n *note) { n.err, n.failures, n.restsUntil = known, failures, now.Add(rest) }, now)
-	return known
-}
-
-// after tells what has happened.
-func (j *job) after(_ *entry, err error) {
-	began := j.began.Swap(new(cache.Instant))
-	if began == nil {
-		return
-	}
-	if j.full {
-		j.emit(Event{Kind: EventEvict, Subject: j.evicted.String()})
-	}
-	var panicked *flight.PanicError
-	if errors.As(err, &panicked) && j.logger != nil {
-		j.logger.Error("agw: the flow panicked", slog.String("flow", j.observer.flow), slog.String("stack", string(panicked.Stack)))
-	}
-	j.event(Event{Kind: EventFetchEnd, Duration: j.clock().Since(*began), Err: err})
-}
-
-// event emits ev with what all events of a job share.
-func (j *job) event(ev Event) {
-	ev.Subject, ev.Background = j.subject, j.background
-	j.emit(ev)
-}
-
-// typed returns err as an *Error of its own that may be altered. An error of
-// another type counts as passing.
-func typed(err error) *Error {
-	if e, ok := err.(*Error); ok {
-		c := *e
-		return &c
-	}
-	c := &Error{Op: "fetch token", Kind: Passing, Err: err}
-	var e *Error
-	if errors.As(err, &e) {
-		c.Kind, c.StatusCode, c.Code, c.RetryAfter, c.NextAttempt = e.Kind, e.StatusCode, e.Code, e.RetryAfter, e.NextAttempt
-	}
-	return c
-}
-
-// asError returns err if it is an *Error or wraps one, else an *Error around it. A
-// fetch that was forgotten ends with the error that the flow returned.
-func asError(err error) error {
-	if e := (*Error)(nil); errors.As(err, &e) {
-		return err
-	}
-	return typed(err)
-}
-
-// kindOf returns the kind of an error, which is Passing if it has none.
-func kindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
-		return e.Kind
-	}
-	return Passing
-}
-
-// credentialsRefused reports whether err is about the client, not about the user.
-func credentialsRefused(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Kind == Refused && e.Code != "invalid_grant"
-}
-
-// leftEarly is the error of a caller whose context has ended.
-func leftEarly(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if cause == err {
-		return fmt.Errorf("agw: no token yet: %w", err)
-	}
-	return fmt.Errorf("agw: no token yet: %w: %w", err, cause)
+	return e.reloadedAt.CompareAndSwap(last, &now)
 }

@@ -12,45 +12,74 @@ import (
 	"github.com/agwgo/agw/tokensource"
 )
 
-// foreign is a token source that is none of ours.
-type foreign func() (*oauth2.Token, error)
+// A tokenFunc is a token source that is not one of this module's.
+type tokenFunc func() (*oauth2.Token, error)
 
-func (f foreign) Token() (*oauth2.Token, error) { return f() }
+func (f tokenFunc) Token() (*oauth2.Token, error) { return f() }
 
-func fixed(t *testing.T, ts oauth2.TokenSource) *tokensource.FixedSource {
+// newFixed returns a fixed source of the tokens of ts for https://agw.example.
+func newFixed(t *testing.T, ts oauth2.TokenSource) *tokensource.FixedSource {
 	t.Helper()
-	f, err := tokensource.Fixed(ts, "https://agw.example/")
+	fixed, err := tokensource.Fixed(ts, "https://agw.example/")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return f
+	return fixed
 }
 
 func TestFixed(t *testing.T) {
 	t.Parallel()
-	token := &oauth2.Token{AccessToken: "one", Expiry: time.Now().Add(time.Hour)}
-	f := fixed(t, foreign(func() (*oauth2.Token, error) { return token, nil }))
-	g, err := f.Grant(t.Context())
-	if err != nil || g.Token().AccessToken != "one" || g.GatewayURL().String() != "https://agw.example" {
-		t.Fatalf("got %v and error %v", g, err)
+	end := time.Now().Add(time.Hour)
+	current := &oauth2.Token{AccessToken: "one", Expiry: end}
+	fixed := newFixed(t, tokenFunc(func() (*oauth2.Token, error) { return current, nil }))
+	token, err := fixed.AccessToken(t.Context())
+	if err != nil || token.AccessToken() != "one" || !token.Expiry().Equal(end) || token.GatewayURL().String() != "https://agw.example" {
+		t.Fatalf("got token %v and error %v, want token one for https://agw.example", token, err)
 	}
-	if u, known := f.Gateway(t.Context()); !known || u != g.GatewayURL() {
-		t.Errorf("gateway is %v, %v", u, known)
+	if gateway, known := fixed.Gateway(t.Context()); !known || gateway != token.GatewayURL() {
+		t.Errorf("got gateway %v (known: %v), want that of the token", gateway, known)
 	}
-	if again, err := f.Grant(t.Context()); err != nil || again != g {
-		t.Errorf("the same token is another grant: %v, error %v", again, err)
+	current = &oauth2.Token{AccessToken: "one", Expiry: end}
+	if again, err := fixed.AccessToken(t.Context()); err != nil || again != token {
+		t.Errorf("an equal token: got another Token %v or error %v, want the same Token", again, err)
 	}
-	for _, ctx := range []context.Context{user(t.Context(), "alice"), tokensource.WithTenant(t.Context(), "acme")} {
-		if g, err := f.Grant(ctx); !errors.Is(err, tokensource.ErrNoSubjects) || g != nil {
-			t.Errorf("got %v and error %v for somebody in particular", g, err)
+	if fixed.Invalidate(token) {
+		t.Error("Invalidate reports that the token was dropped, but a foreign source cannot be told")
+	}
+	if again, err := fixed.AccessToken(t.Context()); err != nil || again != token {
+		t.Errorf("after Invalidate: got %v and error %v, want the same Token", again, err)
+	}
+	current = &oauth2.Token{AccessToken: "one", Expiry: end.Add(time.Hour)}
+	if later, err := fixed.AccessToken(t.Context()); err != nil || !later.Expiry().Equal(end.Add(time.Hour)) {
+		t.Errorf("the same access token with a later expiry: got %v and error %v, want that expiry", later, err)
+	}
+	current = &oauth2.Token{AccessToken: "two", TokenType: "bearer"}
+	if other, err := fixed.AccessToken(t.Context()); err != nil || other.AccessToken() != "two" || !other.Expiry().IsZero() {
+		t.Errorf("another token without an expiry: got %v and error %v, want token two without an expiry", other, err)
+	}
+}
+
+// A source that takes no context cannot act for the user or the tenant in one.
+func TestFixedKnowsNoSubjects(t *testing.T) {
+	t.Parallel()
+	fixed := newFixed(t, oauth2.StaticTokenSource(&oauth2.Token{AccessToken: "x"}))
+	tests := []struct {
+		name string
+		ctx  context.Context
+		want error
+	}{
+		{"nothing", t.Context(), nil},
+		{"system", tokensource.WithSystemToken(t.Context()), nil},
+		{"no tenant", tokensource.WithTenant(t.Context(), ""), nil},
+		{"user", asUser(t.Context(), "alice"), tokensource.ErrNoSubjects},
+		{"tenant", tokensource.WithTenant(t.Context(), "acme"), tokensource.ErrNoSubjects},
+		{"system in a tenant", tokensource.WithSystemToken(tokensource.WithTenant(t.Context(), "acme")), tokensource.ErrNoSubjects},
+		{"blank user", asUser(t.Context(), " "), tokensource.ErrNoUserToken},
+	}
+	for _, tt := range tests {
+		if token, err := fixed.AccessToken(tt.ctx); !errors.Is(err, tt.want) || (token == nil) != (tt.want != nil) {
+			t.Errorf("context names %s: got token %v and error %v, want error %v", tt.name, token, err, tt.want)
 		}
-	}
-	if f.Invalidate(g) {
-		t.Error("claims to have dropped a grant")
-	}
-	token = &oauth2.Token{AccessToken: "two", TokenType: "bearer"}
-	if g, err := f.Grant(t.Context()); err != nil || g.Token().AccessToken != "two" || !g.Token().Expiry.IsZero() {
-		t.Errorf("got %v and error %v", g, err)
 	}
 }
 
@@ -62,85 +91,89 @@ func TestFixedErrors(t *testing.T) {
 		name  string
 		token *oauth2.Token
 		err   error
-		is    error
+		is    error // nil if it does not matter
 		want  string
 	}{
 		{"foreign error", nil, boom, boom, "agw: boom"},
-		{"error of ours", nil, ours, ours, "agw: obtain token: status 503"},
-		{"nothing", nil, nil, nil, "agw: the token source returned neither a token nor an error"},
+		{"error of this module", nil, ours, ours, "agw: obtain token: status 503"},
+		{"neither token nor error", nil, nil, nil, "agw: the token source returned neither a token nor an error"},
 		{"another type", &oauth2.Token{AccessToken: "x", TokenType: "DPoP"}, nil, nil, "agw: the token is not of type Bearer"},
-		{"expired", &oauth2.Token{AccessToken: "x", Expiry: time.Unix(0, 0)}, nil, tokensource.ErrExpired,
-			"agw: the token has expired on arrival: it ended at 1970-01-01T00:00:00Z"},
+		{
+			"expired", &oauth2.Token{AccessToken: "x", Expiry: time.Unix(0, 0)}, nil, tokensource.ErrExpired,
+			"agw: the token has expired on arrival: it ended at 1970-01-01T00:00:00Z",
+		},
 		{"empty", &oauth2.Token{}, nil, nil, "agw: access_token is missing or empty"},
+		{"line break", &oauth2.Token{AccessToken: "x\r\n"}, nil, nil, "agw: access_token has a character that no bearer token has"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			g, err := fixed(t, foreign(func() (*oauth2.Token, error) { return tt.token, tt.err })).Grant(t.Context())
-			if err == nil || g != nil || err.Error() != tt.want {
-				t.Fatalf("got %v and error %q, want %q", g, err, tt.want)
+			token, err := newFixed(t, tokenFunc(func() (*oauth2.Token, error) { return tt.token, tt.err })).AccessToken(t.Context())
+			if err == nil || token != nil || err.Error() != tt.want {
+				t.Fatalf("got token %v and error %v, want error %q", token, err, tt.want)
 			}
 			if tt.is != nil && !errors.Is(err, tt.is) {
-				t.Errorf("error is no %v", tt.is)
+				t.Errorf("error %v is not a %v", err, tt.is)
 			}
 		})
 	}
 }
 
+// A source that takes a context is given that of the call.
 func TestFixedOverASource(t *testing.T) {
-	inBubble(t, func(t *testing.T, h *harness) {
-		f := fixed(t, h.Source)
-		for _, ctx := range subjects(t) {
-			g, err := f.Grant(ctx)
-			if err != nil || g.Token().AccessToken != h.token(ctx) {
-				t.Errorf("got %v and error %v", g, err)
+	inBubble(t, func(t *testing.T, bed *testbed) {
+		fixed := newFixed(t, bed.source)
+		for i, ctx := range fourSubjects(t.Context()) {
+			bed.calls.Add(1)
+			token, err := fixed.AccessToken(ctx)
+			if err != nil || token.AccessToken() != bed.token(ctx).AccessToken() {
+				t.Errorf("subject %d: got token %v and error %v, want the source's token for the subject", i, token, err)
 			}
-			h.calls.Add(1)
 		}
-		ended, cancel := context.WithCancel(user(t.Context(), "bob"))
+		bed.assertRequests(4, "one for each subject")
+		ended, cancel := context.WithCancel(asUser(t.Context(), "bob"))
 		cancel()
-		if _, err := f.Grant(ended); !errors.Is(err, context.Canceled) || strings.Count(err.Error(), "agw: ") != 1 {
-			t.Errorf("error is %v", err)
+		bed.calls.Add(1)
+		if _, err := fixed.AccessToken(ended); !errors.Is(err, context.Canceled) || strings.Count(err.Error(), "agw: ") != 1 {
+			t.Errorf("context that has ended: got error %v, want that of the context with the prefix once", err)
 		}
-		h.calls.Add(1)
+		if _, err := fixed.AccessToken(asUser(t.Context(), " ")); !errors.Is(err, tokensource.ErrNoUserToken) {
+			t.Errorf("blank user: got error %v, want ErrNoUserToken", err)
+		}
 	})
 }
 
-// Even a source that knows no users does not act for one who is blank.
-func TestFixedBlankUser(t *testing.T) {
-	t.Parallel()
-	f := fixed(t, oauth2.StaticTokenSource(&oauth2.Token{AccessToken: "x"}))
-	if _, err := f.Grant(user(t.Context(), " ")); !errors.Is(err, tokensource.ErrNoUserToken) {
-		t.Errorf("error is %v, want ErrNoUserToken", err)
-	}
-}
-
-func TestFixedRefuses(t *testing.T) {
-	t.Parallel()
-	if f, err := tokensource.Fixed(nil, "https://agw.example"); err == nil || f != nil {
-		t.Error("a nil source is accepted")
-	}
-	f, err := tokensource.Fixed(oauth2.StaticTokenSource(&oauth2.Token{}), "agw.example")
-	if err == nil || f != nil || !strings.HasPrefix(err.Error(), "agw: the gateway URL") {
-		t.Errorf("of a bad URL, the error is %v", err)
-	}
-}
-
-// oauth2's own tools take a Source.
-func TestSourceIsAnOAuth2Source(t *testing.T) {
-	inBubble(t, func(t *testing.T, h *harness) {
-		var src tokensource.ContextTokenSource = h.Source
-		h.calls.Add(3)
-		token, err := oauth2.ReuseTokenSource(nil, src).Token()
+// The tools of package oauth2 take a Source. What they make of it takes no context.
+func TestFixedOverAWrappedSource(t *testing.T) {
+	inBubble(t, func(t *testing.T, bed *testbed) {
+		wrapped := oauth2.ReuseTokenSource(nil, bed.source)
+		bed.calls.Add(1)
+		token, err := wrapped.Token()
 		if err != nil || !token.Valid() || token.Type() != "Bearer" {
-			t.Errorf("got %v and error %v", token, err)
+			t.Errorf("ReuseTokenSource over a source: got %+v and error %v, want a valid bearer token", token, err)
 		}
-		again, err := src.TokenContext(t.Context())
-		if err != nil || again != token {
-			t.Errorf("got %v and error %v, want the same token", again, err)
-		}
-		if _, err := src.TokenContext(user(t.Context(), "")); !errors.Is(err, tokensource.ErrNoUserToken) {
-			t.Errorf("error is %v", err)
+		if _, err := newFixed(t, wrapped).AccessToken(asUser(t.Context(), "alice")); !errors.Is(err, tokensource.ErrNoSubjects) {
+			t.Errorf("user, over a wrapped source: got error %v, want ErrNoSubjects", err)
 		}
 	})
+}
+
+func TestFixedFails(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		source  oauth2.TokenSource
+		gateway string
+		field   string
+	}{
+		{"nil source", nil, "https://agw.example", "ts"},
+		{"gateway without a scheme", oauth2.StaticTokenSource(&oauth2.Token{}), "agw.example", "gatewayURL"},
+	}
+	for _, tt := range tests {
+		fixed, err := tokensource.Fixed(tt.source, tt.gateway)
+		var config *tokensource.ConfigError
+		if !errors.As(err, &config) || config.Field != tt.field || fixed != nil {
+			t.Errorf("%s: got %v and error %v, want a ConfigError about %s", tt.name, fixed, err, tt.field)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package tokensource_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,165 +10,231 @@ import (
 	"github.com/agwgo/agw/tokensource"
 )
 
-var alice = tokensource.Subject{Tenant: "acme", UserToken: "alice"}
+var aliceInAcme = tokensource.UserSubject("alice").In("acme")
 
-func asAlice(t *testing.T) context.Context {
+func asAliceInAcme(ctx context.Context) context.Context {
+	return tokensource.WithTenant(asUser(ctx, "alice"), "acme")
+}
+
+// forgetsAlice runs test for each way to make a source forget alice in acme.
+func forgetsAlice(t *testing.T, test func(t *testing.T, bed *testbed, forget func())) {
 	t.Helper()
-	return tokensource.WithTenant(user(t.Context(), alice.UserToken), alice.Tenant)
-}
-
-// ways are those to make a source forget alice.
-var ways = map[string]func(*harness){
-	"forget": func(h *harness) { h.Forget(alice) },
-	"purge":  func(h *harness) { h.Purge() },
-}
-
-func TestForget(t *testing.T) {
-	for name, forget := range ways {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, h *harness) {
-				old := h.token(asAlice(t))
-				forget(h)
-				if n := h.Stats().UserTokens; n != 0 {
-					t.Errorf("%d tokens are cached", n)
-				}
-				if h.token(asAlice(t)) == old {
-					t.Error("a forgotten token is served")
-				}
-				if n := h.events.count(tokensource.EventForget); n != 1 {
-					t.Errorf("%d events, want 1", n)
+	t.Run("Forget", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, bed *testbed) {
+			test(t, bed, func() {
+				if err := bed.source.Forget(aliceInAcme); err != nil {
+					t.Errorf("Forget(%v) failed: %v", aliceInAcme, err)
 				}
 			})
 		})
-	}
+	})
+	t.Run("Purge", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, bed *testbed) { test(t, bed, bed.source.Purge) })
+	})
 }
 
-func TestForgetDuringFetch(t *testing.T) {
-	for name, forget := range ways {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, h *harness) {
-				h.does(takes(time.Second, lives(time.Hour)))
-				waiters := make(chan []error)
-				go func() { waiters <- h.crowd(10, asAlice(t)) }()
-				time.Sleep(500 * time.Millisecond)
-				forget(h)
-				if n := h.Stats().InFlight; n != 0 {
-					t.Errorf("%d fetches count as under way", n)
-				}
-				if errs := <-waiters; len(errs) > 0 {
-					t.Errorf("the result did not reach %d waiters: %v", len(errs), errs[0])
-				}
-				synctest.Wait()
-				if n := h.Stats().UserTokens; n != 0 {
-					t.Errorf("%d forgotten tokens are cached", n)
-				}
-				h.fetched(1)
-				h.token(asAlice(t))
-				h.fetched(2)
-			})
-		})
-	}
+func TestForgottenTokenIsNotServed(t *testing.T) {
+	forgetsAlice(t, func(t *testing.T, bed *testbed, forget func()) {
+		old := bed.token(asAliceInAcme(t.Context()))
+		forget()
+		if n := bed.source.Stats().UserTokens; n != 0 {
+			t.Errorf("%d user tokens are cached, want none", n)
+		}
+		if bed.token(asAliceInAcme(t.Context())) == old {
+			t.Error("a forgotten token is served")
+		}
+		if n := len(bed.events.ofKind(tokensource.EventForget)); n != 1 {
+			t.Errorf("got %d events %q, want 1", n, tokensource.EventForget)
+		}
+	})
+}
+
+// A forgotten fetch goes on for those who wait for it, but leaves nothing behind.
+func TestForgetDuringAFetch(t *testing.T) {
+	forgetsAlice(t, func(t *testing.T, bed *testbed, forget func()) {
+		bed.flow.setFetch(afterDelay(time.Second, tokenLivingFor(time.Hour)))
+		failed := make(chan []error)
+		go func() {
+			_, errs := bed.callAtOnce(asAliceInAcme(t.Context()), 10)
+			failed <- errs
+		}()
+		time.Sleep(500 * time.Millisecond)
+		forget()
+		if n := bed.source.Stats().InFlight; n != 0 {
+			t.Errorf("%d fetches count as under way, want none", n)
+		}
+		if errs := <-failed; len(errs) > 0 {
+			t.Errorf("%d of 10 callers who waited did not get the result: %.3v", len(errs), errs)
+		}
+		synctest.Wait()
+		if n := bed.source.Stats().UserTokens; n != 0 {
+			t.Errorf("after the forgotten fetch: %d user tokens are cached, want none", n)
+		}
+		bed.assertRequests(1, "the callers share the forgotten fetch")
+		bed.token(asAliceInAcme(t.Context()))
+		bed.assertRequests(2, "its result is not cached")
+	})
 }
 
 // Who comes after the log-out does not get what was fetched before it.
-func TestForgetSeparates(t *testing.T) {
-	for name, forget := range ways {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, h *harness) {
-				h.does(takes(time.Second, lives(time.Hour)))
-				before := make(chan string)
-				go func() { before <- h.token(asAlice(t)) }()
-				time.Sleep(500 * time.Millisecond)
-				forget(h)
-				after := h.token(asAlice(t))
-				if <-before == after {
-					t.Error("joined a fetch from before")
-				}
-				synctest.Wait()
-				if h.token(asAlice(t)) != after {
-					t.Error("the late result replaced the newer one")
-				}
-				h.fetched(2)
-			})
-		})
-	}
+func TestForgetSeparatesBeforeFromAfter(t *testing.T) {
+	forgetsAlice(t, func(t *testing.T, bed *testbed, forget func()) {
+		bed.flow.setFetch(afterDelay(time.Second, tokenLivingFor(time.Hour)))
+		before := make(chan *tokensource.Token)
+		go func() { before <- bed.token(asAliceInAcme(t.Context())) }()
+		time.Sleep(500 * time.Millisecond)
+		forget()
+		after := bed.token(asAliceInAcme(t.Context()))
+		if <-before == after {
+			t.Error("a call after the log-out joined a fetch from before it")
+		}
+		synctest.Wait()
+		if bed.token(asAliceInAcme(t.Context())) != after {
+			t.Error("the result of the forgotten fetch replaced the newer one")
+		}
+		bed.assertRequests(2, "one before, one after")
+	})
 }
 
-func TestForgetFailure(t *testing.T) {
-	for name, forget := range ways {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, h *harness) {
-				h.does(fails(permanent))
-				h.mustFail(asAlice(t))
-				forget(h)
-				if n := h.Stats().Noted; n != 0 {
-					t.Errorf("%d notes are kept", n)
-				}
-				h.does(takes(time.Second, fails(permanent)))
-				failed := make(chan *tokensource.Error)
-				go func() { failed <- h.mustFail(asAlice(t)) }()
-				time.Sleep(500 * time.Millisecond)
-				forget(h)
-				if e := <-failed; !e.NextAttempt.IsZero() {
-					t.Errorf("error %v tells of a rest that there is not", e)
-				}
-				synctest.Wait()
-				if n := h.Stats().Noted; n != 0 {
-					t.Errorf("%d notes are kept of a forgotten fetch", n)
-				}
-				h.does(lives(time.Hour))
-				h.token(asAlice(t))
-			})
-		})
-	}
+func TestForgottenFailure(t *testing.T) {
+	forgetsAlice(t, func(t *testing.T, bed *testbed, forget func()) {
+		bed.flow.setFetch(failingWith(notFound))
+		bed.failure(asAliceInAcme(t.Context()))
+		forget()
+		if n := bed.source.Stats().Histories; n != 0 {
+			t.Errorf("%d histories are kept, want none", n)
+		}
+
+		bed.flow.setFetch(afterDelay(time.Second, failingWith(notFound)))
+		failed := make(chan *tokensource.Error)
+		go func() { failed <- bed.failure(asAliceInAcme(t.Context())) }()
+		time.Sleep(500 * time.Millisecond)
+		forget()
+		if err := <-failed; err.StatusCode != 404 || !err.NextAttempt.IsZero() {
+			t.Errorf("caller of a forgotten fetch: got error %v, want the 404 without a next attempt, as nobody backs off", err)
+		}
+		synctest.Wait()
+		if n := bed.source.Stats().Histories; n != 0 {
+			t.Errorf("after a forgotten fetch that failed: %d histories are kept, want none", n)
+		}
+
+		bed.flow.setFetch(tokenLivingFor(time.Hour))
+		bed.token(asAliceInAcme(t.Context()))
+	})
 }
 
-// A forgotten fetch that fails without a type is an *Error nonetheless.
-func TestForgetPanickingFetch(t *testing.T) {
-	inBubble(t, func(t *testing.T, h *harness) {
-		h.does(func(context.Context, tokensource.Subject) (*tokensource.Response, error) {
+// A forgotten rejection does not protect the next token from being dropped.
+func TestForgottenRejection(t *testing.T) {
+	forgetsAlice(t, func(t *testing.T, bed *testbed, forget func()) {
+		bed.source.Invalidate(bed.token(asAliceInAcme(t.Context())))
+		forget()
+		if !bed.source.Invalidate(bed.token(asAliceInAcme(t.Context()))) {
+			t.Error("a token was not dropped because of a rejection that is forgotten")
+		}
+	})
+}
+
+// Whatever a forgotten fetch fails with, its callers get an *Error.
+func TestErrorOfAForgottenFetchIsTyped(t *testing.T) {
+	forgetsAlice(t, func(t *testing.T, bed *testbed, forget func()) {
+		bed.flow.setFetch(func(context.Context, tokensource.Subject) (*tokensource.Response, error) {
 			time.Sleep(time.Second)
 			panic(secret)
 		})
-		time.AfterFunc(500*time.Millisecond, h.Purge)
-		if e := h.mustFail(t.Context()); e.Kind != tokensource.Passing || e.Op == "" {
-			t.Errorf("error is %#v", e)
+		time.AfterFunc(500*time.Millisecond, forget)
+		if err := bed.failure(asAliceInAcme(t.Context())); err.Kind != tokensource.Temporary || err.Op == "" {
+			t.Errorf("got %#v, want a temporary error that says what failed", err)
 		}
 	})
 }
 
 func TestForgetIsExact(t *testing.T) {
-	inBubble(t, func(t *testing.T, h *harness) {
-		technical := h.token(t.Context())
-		other := h.token(user(t.Context(), "alice"))
-		h.token(asAlice(t))
-		h.Forget(alice)
-		h.Forget(tokensource.Subject{Tenant: "bad"})
-		h.Forget(tokensource.Subject{UserToken: " "}) // not the technical token
-		if h.token(t.Context()) != technical || h.token(user(t.Context(), "alice")) != other {
-			t.Error("another subject was forgotten")
+	inBubble(t, func(t *testing.T, bed *testbed) {
+		system := bed.token(t.Context())
+		provider := bed.token(asUser(t.Context(), "alice"))
+		bed.token(asAliceInAcme(t.Context()))
+		if err := bed.source.Forget(aliceInAcme); err != nil {
+			t.Errorf("Forget(%v) failed: %v", aliceInAcme, err)
 		}
-		h.fetched(3)
-		h.Forget(tokensource.Subject{Tenant: "provider"}) // the flow's own by name
-		h.token(t.Context())
-		h.fetched(4)
-		h.Forget(tokensource.Subject{UserToken: "Bearer alice"})
-		h.token(user(t.Context(), "alice"))
-		h.fetched(5)
+		if bed.token(t.Context()) != system {
+			t.Error("Forget of a user dropped the system token")
+		}
+		if bed.token(asUser(t.Context(), "alice")) != provider {
+			t.Error("Forget of alice in acme dropped her token in another tenant")
+		}
+		bed.assertRequests(3, "one for each subject")
+
+		if err := bed.source.Forget(tokensource.SystemSubject().In("provider")); err != nil {
+			t.Errorf("Forget of the flow's own tenant by its name failed: %v", err)
+		}
+		bed.token(t.Context())
+		bed.assertRequests(4, "the system token of the flow's own tenant was forgotten by its name")
+
+		if err := bed.source.Forget(tokensource.UserSubject("Bearer alice ")); err != nil {
+			t.Errorf("Forget with the value of a header failed: %v", err)
+		}
+		bed.token(asUser(t.Context(), "alice"))
+		bed.assertRequests(5, "alice was forgotten by the value of her Authorization header")
 	})
 }
 
-func TestPurgeDropsAll(t *testing.T) {
-	inBubble(t, func(t *testing.T, h *harness) {
-		for _, ctx := range subjects(t) {
-			h.token(ctx)
+func TestForgetFails(t *testing.T) {
+	tests := []struct {
+		name    string
+		subject tokensource.Subject
+		want    error
+	}{
+		{"blank user", tokensource.UserSubject(" Bearer "), tokensource.ErrNoUserToken},
+		{"zero subject", tokensource.Subject{}, tokensource.ErrNoSubject},
+		{"zero subject in a tenant", tokensource.Subject{}.In("acme"), tokensource.ErrNoSubject},
+		{"invalid tenant", tokensource.SystemSubject().In("invalid"), errTenant},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, bed *testbed) {
+				for _, ctx := range fourSubjects(t.Context()) {
+					bed.token(ctx)
+				}
+				if err := bed.source.Forget(tt.subject); !errors.Is(err, tt.want) {
+					t.Errorf("Forget(%v): got error %v, want %v", tt.subject, err, tt.want)
+				}
+				for _, ctx := range fourSubjects(t.Context()) {
+					bed.token(ctx)
+				}
+				bed.assertRequests(4, "a Forget that fails drops nothing")
+				if n := len(bed.events.ofKind(tokensource.EventForget)); n != 0 {
+					t.Errorf("got %d events %q, want none", n, tokensource.EventForget)
+				}
+			})
+		})
+	}
+}
+
+// RequireUser is about calls. A system token that came before can be forgotten.
+func TestForgetTheSystemThoughAUserIsRequired(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		bed := newTestbed(t, tokensource.Options{RequireUser: true})
+		if err := bed.source.Forget(tokensource.SystemSubject()); err != nil {
+			t.Errorf("got error %v, want none", err)
 		}
-		h.Purge()
-		if s := h.Stats(); s.SystemTokens+s.UserTokens+s.GatewayURLs+s.Noted+s.InFlight != 0 {
-			t.Errorf("left behind: %+v", s)
+	})
+}
+
+func TestPurgeDropsEverything(t *testing.T) {
+	inBubble(t, func(t *testing.T, bed *testbed) {
+		for _, ctx := range fourSubjects(t.Context()) {
+			bed.token(ctx)
 		}
-		if _, known := h.Gateway(t.Context()); known {
-			t.Error("the gateway is known")
+		bed.failureOnce(asUser(t.Context(), "bob"), userDenied)
+		bed.source.Purge()
+		stats := bed.source.Stats()
+		if stats.SystemTokens+stats.UserTokens+stats.GatewayURLs+stats.Histories+stats.InFlight != 0 {
+			t.Errorf("after Purge, something is left: %+v", stats)
 		}
+		if gateway, known := bed.source.Gateway(t.Context()); known {
+			t.Errorf("after Purge, the gateway %v is known", gateway)
+		}
+		bed.token(asUser(t.Context(), "bob"))
 	})
 }

@@ -2,8 +2,11 @@ package tokensource_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/url"
 	"slices"
 	"strings"
@@ -17,319 +20,395 @@ import (
 	"github.com/agwgo/agw/tokensource"
 )
 
-// fake is a flow whose tokens say for whom they are: see tokenFor. It can do what
-// the methods that return a fetch below say; the default is an hour's token at once.
-type fake struct {
+// The stations of a token that lives for an hour, with the default expiry buffer of 30 s.
+// It becomes due at a random moment from earliestRenewal to latestRenewal.
+const (
+	expiry          = time.Hour
+	bufferStart     = expiry - 30*time.Second
+	earliestRenewal = bufferStart - 5*time.Minute
+	latestRenewal   = earliestRenewal + 150*time.Second
+)
+
+// secret is what no error, event or log may show.
+const secret = "s3cr3t-assertion"
+
+var (
+	gatewayURL = &url.URL{Scheme: "https", Host: "agw.example"}
+	errTenant  = errors.New("no such tenant")
+)
+
+// Errors of a token service.
+var (
+	unavailable  = tokensource.Error{Op: "obtain token", StatusCode: 503, Kind: tokensource.Temporary}
+	notFound     = tokensource.Error{Op: "obtain token", StatusCode: 404, Kind: tokensource.Permanent}
+	userDenied   = tokensource.Error{Op: "exchange user token", StatusCode: 400, Code: "invalid_grant", Kind: tokensource.Denied}
+	clientDenied = tokensource.Error{Op: "obtain token", StatusCode: 401, Code: "invalid_client", Kind: tokensource.Denied}
+)
+
+// A scriptedFlow has the client "one" and issues tokens for an hour. Tests set another
+// client, and what the next fetches do. The text of a token tells for whom it is.
+type scriptedFlow struct {
 	identity atomic.Pointer[tokensource.Identity]
-	fetches  atomic.Int64
+	requests atomic.Int64 // to the token service
 
 	mu    sync.Mutex
-	fetch fetch
+	fetch fetchFunc
 }
 
-type fetch func(context.Context, tokensource.Subject) (*tokensource.Response, error)
+type fetchFunc func(context.Context, tokensource.Subject) (*tokensource.Response, error)
 
-var errTenant = errors.New("no such tenant")
-
-func newFake() *fake {
-	f := &fake{fetch: lives(time.Hour)}
-	f.identity.Store(&tokensource.Identity{Flow: "fake", TokenEndpoint: "https://ias.example/token", ClientID: "one"})
+func newFlow() *scriptedFlow {
+	f := &scriptedFlow{fetch: tokenLivingFor(time.Hour)}
+	f.identity.Store(&tokensource.Identity{Flow: "scripted", TokenEndpoint: "https://ias.example/token", ClientID: "one"})
 	return f
 }
 
-func (f *fake) Identity() *tokensource.Identity { return f.identity.Load() }
+func (f *scriptedFlow) Identity() *tokensource.Identity { return f.identity.Load() }
 
-func (f *fake) Tenant(_ context.Context, requested string) (string, error) {
+// Tenant says that the flow's own tenant is "provider", and that "invalid" is not a tenant.
+func (f *scriptedFlow) Tenant(_ context.Context, requested string) (string, error) {
 	switch requested {
 	case "":
 		return "provider", nil
-	case "bad":
+	case "invalid":
 		return "", errTenant
 	}
 	return requested, nil
 }
 
-func (f *fake) Fetch(ctx context.Context, s tokensource.Subject) (*tokensource.Response, error) {
-	n, client := f.fetches.Add(1), f.Identity().ClientID
+func (f *scriptedFlow) Fetch(ctx context.Context, s tokensource.Subject) (*tokensource.Response, error) {
+	number, client := f.requests.Add(1), f.client()
 	f.mu.Lock()
-	do := f.fetch
+	fetch := f.fetch
 	f.mu.Unlock()
-	resp, err := do(ctx, s)
+	resp, err := fetch(ctx, s)
 	if err == nil && resp != nil && resp.AccessToken == "" {
-		resp.AccessToken = tokenFor(s, client, n)
+		resp.AccessToken = tokenText(s, client, number)
 	}
 	return resp, err
 }
 
-// does sets what the next fetches do.
-func (f *fake) does(do fetch) {
+// setFetch sets what the next fetches do. The access token of a response may be left empty.
+func (f *scriptedFlow) setFetch(fetch fetchFunc) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.fetch = do
+	f.fetch = fetch
 }
 
-// rotate puts other credentials in force.
-func (f *fake) rotate(clientID string) {
-	id := *f.identity.Load()
-	id.ClientID = clientID
-	f.identity.Store(&id)
+// client returns the id of the client in force.
+func (f *scriptedFlow) client() string { return f.Identity().ClientID }
+
+// setClient puts the credentials of a client in force. If it is the client that is in
+// force already, they are other credentials of the same client.
+func (f *scriptedFlow) setClient(id string) {
+	f.setIdentity(func(identity *tokensource.Identity) { identity.ClientID = id })
 }
 
-func tokenFor(s tokensource.Subject, client string, n int64) string {
-	return fmt.Sprintf("%s/%s/%s/%d", s.Tenant, s.UserToken, client, n)
+// renewCredentials puts other credentials of the same client in force, such as a new
+// certificate.
+func (f *scriptedFlow) renewCredentials() { f.setIdentity(func(*tokensource.Identity) {}) }
+
+// setIdentity puts an altered copy of the identity in force.
+func (f *scriptedFlow) setIdentity(alter func(*tokensource.Identity)) {
+	next := *f.Identity()
+	alter(&next)
+	f.identity.Store(&next)
 }
 
-func isFor(token, tenant, user string) bool { return strings.HasPrefix(token, tenant+"/"+user+"/") }
-
-// lives returns tokens with the given life.
-func lives(d time.Duration) fetch {
-	return func(context.Context, tokensource.Subject) (*tokensource.Response, error) { return response(d), nil }
+func tokenText(s tokensource.Subject, client string, number int64) string {
+	return fmt.Sprintf("%s/%s/%s/%d", s.Tenant(), s.UserToken(), client, number)
 }
 
-func response(life time.Duration) *tokensource.Response {
-	return &tokensource.Response{
-		TokenResponse: cache.TokenResponse{ExpiresIn: fmt.Appendf(nil, "%g", life.Seconds())},
-		GatewayURL:    gatewayURL,
+// isTokenOf reports whether the flow issued the token for the user in the tenant. The
+// user "" is the system.
+func isTokenOf(token, tenant, user string) bool { return strings.HasPrefix(token, tenant+"/"+user+"/") }
+
+// isTokenOfClient reports whether the flow issued the token to the client.
+func isTokenOfClient(token, client string) bool { return strings.Split(token, "/")[2] == client }
+
+// tokenLivingFor issues tokens that live for d.
+func tokenLivingFor(d time.Duration) fetchFunc {
+	return func(context.Context, tokensource.Subject) (*tokensource.Response, error) {
+		return responseLivingFor(d), nil
 	}
 }
 
-var gatewayURL = &url.URL{Scheme: "https", Host: "agw.example"}
-
-// takes lets do take d, or as long as its context.
-func takes(d time.Duration, do fetch) fetch {
-	return func(ctx context.Context, s tokensource.Subject) (*tokensource.Response, error) {
-		select {
-		case <-time.After(d):
-			return do(ctx, s)
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
+// responseLivingFor returns a response whose access token is still to be filled in.
+func responseLivingFor(d time.Duration) *tokensource.Response {
+	return &tokensource.Response{ExpiresIn: fmt.Appendf(nil, "%g", d.Seconds()), GatewayURL: gatewayURL}
 }
 
-// fails fails with a copy of err.
-func fails(err tokensource.Error) fetch {
+// failingWith fails with a copy of err.
+func failingWith(err tokensource.Error) fetchFunc {
 	return func(context.Context, tokensource.Subject) (*tokensource.Response, error) {
 		e := err
 		return nil, &e
 	}
 }
 
-var (
-	outage       = tokensource.Error{Op: "obtain token", StatusCode: 503, Kind: tokensource.Passing}
-	permanent    = tokensource.Error{Op: "obtain token", StatusCode: 404, Kind: tokensource.Permanent}
-	invalidGrant = tokensource.Error{Op: "exchange user token", StatusCode: 400, Code: "invalid_grant", Kind: tokensource.Refused}
-	badClient    = tokensource.Error{Op: "obtain token", StatusCode: 401, Code: "invalid_client", Kind: tokensource.Refused}
-)
-
-// harness is a source whose books must balance in the end.
-type harness struct {
-	*tokensource.Source
-	*fake
-	t      testing.TB
-	calls  atomic.Uint64
-	events *events
-}
-
-func newHarness(t testing.TB, opts tokensource.Options) *harness {
-	t.Helper()
-	f := newFake()
-	return newHarnessOver(t, f, f, opts)
-}
-
-// newHarnessOver is newHarness for a flow that is built over f.
-func newHarnessOver(t testing.TB, flow tokensource.Flow, f *fake, opts tokensource.Options) *harness {
-	t.Helper()
-	h := &harness{fake: f, t: t, events: &events{}}
-	opts.OnEvent = h.events.add
-	src, err := tokensource.New(flow, opts)
-	if err != nil {
-		t.Fatal(err)
+// afterDelay does what fetch does d later, or fails if its context ends before.
+func afterDelay(d time.Duration, fetch fetchFunc) fetchFunc {
+	return func(ctx context.Context, s tokensource.Subject) (*tokensource.Response, error) {
+		select {
+		case <-time.After(d):
+			return fetch(ctx, s)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	h.Source = src
-	return h
 }
 
-// inBubble runs test on a harness in a bubble, in parallel with other tests.
-func inBubble(t *testing.T, test func(t *testing.T, h *harness)) {
+// A clockedFlow brings its own clock.
+type clockedFlow struct {
+	tokensource.Flow
+	now func() cache.Instant
+}
+
+func (f clockedFlow) Now() cache.Instant { return f.now() }
+
+// A manualClock is moved by the test, each of its two readings on its own.
+type manualClock struct {
+	mu   sync.Mutex
+	mono time.Duration
+	wall time.Time
+}
+
+func newManualClock() *manualClock {
+	return &manualClock{mono: time.Hour, wall: time.Unix(1767323045, 0)}
+}
+
+func (c *manualClock) now() cache.Instant {
+	mono, wall := c.readings()
+	return cache.At(mono, wall)
+}
+
+func (c *manualClock) readings() (mono time.Duration, wall time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mono, c.wall
+}
+
+// advance lets time pass on both clocks.
+func (c *manualClock) advance(d time.Duration) { c.move(d, d) }
+
+// stepWall changes the wall clock only. A machine that was suspended looks like a step
+// forward.
+func (c *manualClock) stepWall(d time.Duration) { c.move(0, d) }
+
+func (c *manualClock) move(mono, wall time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mono += mono
+	c.wall = c.wall.Add(wall)
+}
+
+// A testbed is a source over a scripted flow, and the events of that source. It must be
+// made in a synctest bubble. When the test ends, it checks that the counters of the source
+// agree with its events and with the calls that were made.
+type testbed struct {
+	t      testing.TB
+	flow   *scriptedFlow
+	source *tokensource.Source
+	events *eventLog
+	calls  atomic.Uint64 // of AccessToken, by the methods of the testbed
+}
+
+func newTestbed(t testing.TB, opts tokensource.Options) *testbed {
+	t.Helper()
+	flow := newFlow()
+	return newTestbedOver(t, flow, flow, opts)
+}
+
+// newTestbedOver returns a testbed whose source has a flow that is built upon script.
+func newTestbedOver(t testing.TB, flow tokensource.Flow, script *scriptedFlow, opts tokensource.Options) *testbed {
+	t.Helper()
+	bed := &testbed{t: t, flow: script, events: &eventLog{}}
+	opts.OnEvent = bed.events.add
+	source, err := tokensource.New(flow, opts)
+	if err != nil {
+		t.Fatalf("New(%+v) failed: %v", opts, err)
+	}
+	bed.source = source
+	t.Cleanup(bed.checkCounters)
+	return bed
+}
+
+// inBubble runs test with a testbed in a synctest bubble, in parallel with other tests.
+func inBubble(t *testing.T, test func(t *testing.T, bed *testbed)) {
 	t.Helper()
 	t.Parallel()
-	inBubbleNow(t, test)
+	synctest.Test(t, func(t *testing.T) { test(t, newTestbed(t, tokensource.Options{})) })
 }
 
-// inBubbleNow runs test on a harness in a bubble, and checks the books.
-func inBubbleNow(t *testing.T, test func(t *testing.T, h *harness)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		h := newHarness(t, tokensource.Options{})
-		test(t, h)
-		h.balance()
-	})
+// call asks for a token.
+func (b *testbed) call(ctx context.Context) (*tokensource.Token, error) {
+	b.calls.Add(1)
+	return b.source.AccessToken(ctx)
 }
 
-func (h *harness) Grant(ctx context.Context) (*tokensource.Grant, error) {
-	h.calls.Add(1)
-	return h.Source.Grant(ctx)
-}
-
-// mustGrant is Grant for a call that must succeed.
-func (h *harness) mustGrant(ctx context.Context) *tokensource.Grant {
-	h.t.Helper()
-	g, err := h.Grant(ctx)
+// token asks for a token and fails the test if there is none.
+func (b *testbed) token(ctx context.Context) *tokensource.Token {
+	b.t.Helper()
+	token, err := b.call(ctx)
 	if err != nil {
-		h.t.Fatalf("no token: %v", err)
+		b.t.Fatalf("call for %v after %d requests: got error %v, want a token", ctx, b.flow.requests.Load(), err)
 	}
-	return g
+	return token
 }
 
-// token returns the token of a call that must succeed.
-func (h *harness) token(ctx context.Context) string {
-	h.t.Helper()
-	return h.mustGrant(ctx).Token().AccessToken
-}
-
-// mustFail is Grant for a call that must fail with an *Error.
-func (h *harness) mustFail(ctx context.Context) *tokensource.Error {
-	h.t.Helper()
-	g, err := h.Grant(ctx)
+// failure asks for a token and fails the test if there is one, or an error of another type.
+func (b *testbed) failure(ctx context.Context) *tokensource.Error {
+	b.t.Helper()
+	token, err := b.call(ctx)
 	var e *tokensource.Error
 	if !errors.As(err, &e) {
-		h.t.Fatalf("got grant %v and error %v, want an *Error", g, err)
+		b.t.Fatalf("call for %v after %d requests: got token %v and error %v, want an *Error", ctx, b.flow.requests.Load(), token, err)
 	}
 	return e
 }
 
-// crowd calls n times at once and returns the errors of those who got none.
-func (h *harness) crowd(n int, ctx context.Context) (errs []error) {
+// failureOnce has the next fetches fail with err, asks for a token, which must fail, and
+// lets fetches succeed again.
+func (b *testbed) failureOnce(ctx context.Context, err tokensource.Error) *tokensource.Error {
+	b.t.Helper()
+	b.flow.setFetch(failingWith(err))
+	defer b.flow.setFetch(tokenLivingFor(time.Hour))
+	return b.failure(ctx)
+}
+
+// callAtOnce makes n calls at the same time. It returns how many of them got which access
+// token, and the errors of the others.
+func (b *testbed) callAtOnce(ctx context.Context, n int) (tokens map[string]int, errs []error) {
+	tokens = make(map[string]int)
 	var mu sync.Mutex
-	var wg sync.WaitGroup
+	var calls sync.WaitGroup
 	for range n {
-		wg.Go(func() {
-			if _, err := h.Grant(ctx); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
+		calls.Go(func() {
+			token, err := b.call(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
 				errs = append(errs, err)
+			} else {
+				tokens[token.AccessToken()]++
 			}
 		})
 	}
-	wg.Wait()
-	return errs
+	calls.Wait()
+	return tokens, errs
 }
 
-// fetched fails the test unless there have been n fetches.
-func (h *harness) fetched(n int64) {
-	h.t.Helper()
-	if got := h.fetches.Load(); got != n {
-		h.t.Fatalf("%d fetches, want %d", got, n)
+// assertRequests fails the test unless there have been n requests to the token service.
+func (b *testbed) assertRequests(n int64, why string) {
+	b.t.Helper()
+	if got := b.flow.requests.Load(); got != n {
+		b.t.Fatalf("%s: got %d requests to the token service, want %d", why, got, n)
 	}
 }
 
-// balance waits for what is under way in the bubble, and checks that counters and
-// events add up.
-func (h *harness) balance() {
-	h.t.Helper()
+// checkCounters waits for what is under way, and compares the counters with the calls and
+// the events.
+func (b *testbed) checkCounters() {
 	time.Sleep(time.Hour)
 	synctest.Wait()
-	s := h.Stats()
-	if calls := h.calls.Load(); s.Hits+s.Misses != calls {
-		h.t.Errorf("%d hits and %d misses are not %d calls", s.Hits, s.Misses, calls)
+	stats := b.source.Stats()
+	if calls := b.calls.Load(); stats.Hits+stats.Misses != calls {
+		b.t.Errorf("counters: %d hits and %d misses do not add up to %d calls", stats.Hits, stats.Misses, calls)
 	}
-	if s.Shared > s.Misses || s.Refreshes > s.Fetches || s.Failures > s.Fetches {
-		h.t.Errorf("a part is more than the whole: %+v", s)
+	if stats.Refreshes > stats.Fetches || stats.Failures > stats.Fetches {
+		b.t.Errorf("counters: more renewals or failures than fetches: %+v", stats)
 	}
-	h.events.balance(h.t, s)
-}
-
-// events records them.
-type events struct {
-	mu   sync.Mutex
-	all  []tokensource.Event
-	hook map[tokensource.EventKind]func()
-}
-
-func (r *events) add(ev tokensource.Event) {
-	r.mu.Lock()
-	r.all = append(r.all, ev)
-	do := r.hook[ev.Kind]
-	delete(r.hook, ev.Kind)
-	r.mu.Unlock()
-	if do != nil {
-		do()
+	if stats.Rotations == 0 && stats.Shared > stats.Misses { // a call that begins anew can join two fetches
+		b.t.Errorf("counters: %d calls joined a fetch, but only %d waited", stats.Shared, stats.Misses)
 	}
-}
-
-// when has do called at the next event of a kind, where it happens.
-func (r *events) when(kind tokensource.EventKind, do func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.hook = map[tokensource.EventKind]func(){kind: do}
-}
-
-// list returns all events.
-func (r *events) list() []tokensource.Event {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.all)
-}
-
-// of returns the events of a kind.
-func (r *events) of(kind tokensource.EventKind) (evs []tokensource.Event) {
-	for _, ev := range r.list() {
-		if ev.Kind == kind {
-			evs = append(evs, ev)
-		}
+	if stats.InFlight != 0 {
+		b.t.Errorf("counters: %d fetches are under way an hour after the test", stats.InFlight)
 	}
-	return evs
+	b.events.check(b.t, stats)
 }
 
-func (r *events) count(kind tokensource.EventKind) uint64 { return uint64(len(r.of(kind))) }
+// An eventLog records events.
+type eventLog struct {
+	mu     sync.Mutex
+	events []tokensource.Event
+}
 
-// balance compares the events with the counters, and the starts of fetches with
-// their ends.
-func (r *events) balance(t testing.TB, s tokensource.Stats) {
+func (l *eventLog) add(ev tokensource.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events = append(l.events, ev)
+}
+
+func (l *eventLog) all() []tokensource.Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.events)
+}
+
+func (l *eventLog) ofKind(kind tokensource.EventKind) []tokensource.Event {
+	return slices.DeleteFunc(l.all(), func(ev tokensource.Event) bool { return ev.Kind != kind })
+}
+
+// check compares the events with the counters, and the starts of fetches with their ends.
+func (l *eventLog) check(t testing.TB, stats tokensource.Stats) {
 	t.Helper()
-	for kind, n := range map[tokensource.EventKind]uint64{
-		tokensource.EventFetchStart: s.Fetches,
-		tokensource.EventRetry:      s.Retries,
-		tokensource.EventShare:      s.Shared,
-		tokensource.EventServeStale: s.ServedStale,
-		tokensource.EventEvict:      s.Evictions,
-		tokensource.EventReject:     s.Rejections,
-		tokensource.EventRotate:     s.Rotations,
+	for kind, counter := range map[tokensource.EventKind]uint64{
+		tokensource.EventFetchStart: stats.Fetches,
+		tokensource.EventFetchEnd:   stats.Fetches,
+		tokensource.EventRetry:      stats.Retries,
+		tokensource.EventShare:      stats.Shared,
+		tokensource.EventServeStale: stats.ServedStale,
+		tokensource.EventEvict:      stats.Evictions,
+		tokensource.EventReject:     stats.Rejections,
+		tokensource.EventRotate:     stats.Rotations,
 	} {
-		if got := r.count(kind); got != n {
-			t.Errorf("%d events %q, but the counter says %d", got, kind, n)
+		if got := len(l.ofKind(kind)); uint64(got) != counter {
+			t.Errorf("counters: %d events %q, but the counter says %d", got, kind, counter)
 		}
 	}
-	open := make(map[string]int)
-	for _, ev := range r.of(tokensource.EventFetchStart) {
-		open[fmt.Sprint(ev.Subject, ev.Background)]++
+	type fetch struct {
+		subject    string
+		background bool
+	}
+	underWay := make(map[fetch]int)
+	for _, ev := range l.ofKind(tokensource.EventFetchStart) {
+		underWay[fetch{ev.Subject, ev.Background}]++
 	}
 	var failures uint64
-	for _, ev := range r.of(tokensource.EventFetchEnd) {
-		open[fmt.Sprint(ev.Subject, ev.Background)]--
+	for _, ev := range l.ofKind(tokensource.EventFetchEnd) {
+		underWay[fetch{ev.Subject, ev.Background}]--
 		if ev.Err != nil {
 			failures++
 		}
 	}
-	for subject, n := range open {
+	for f, n := range underWay {
 		if n != 0 {
-			t.Errorf("%d more starts than ends of fetches for %s", n, subject)
+			t.Errorf("events: fetches of subject %s (background: %v) have %d more starts than ends", f.subject, f.background, n)
 		}
 	}
-	if failures != s.Failures {
-		t.Errorf("%d failed ends, but the counter says %d", failures, s.Failures)
+	if failures != stats.Failures {
+		t.Errorf("counters: %d fetches ended with an error, but the counter says %d", failures, stats.Failures)
 	}
 }
 
-// user returns a context for a user.
-func user(ctx context.Context, name string) context.Context {
+// asUser returns a context for a user.
+func asUser(ctx context.Context, name string) context.Context {
 	return tokensource.WithUserToken(ctx, name)
 }
 
-// subjects returns contexts for four different ones.
-func subjects(t *testing.T) []context.Context {
-	t.Helper()
-	acme := tokensource.WithTenant(t.Context(), "acme")
-	return []context.Context{t.Context(), acme, user(t.Context(), "alice"), user(acme, "alice")}
+// fourSubjects returns contexts for the system and a user in two tenants.
+func fourSubjects(ctx context.Context) []context.Context {
+	acme := tokensource.WithTenant(ctx, "acme")
+	return []context.Context{ctx, acme, asUser(ctx, "alice"), asUser(acme, "alice")}
+}
+
+// unsignedJWT returns a JWT with the given payload.
+func unsignedJWT(payload string) string {
+	b64 := base64.RawURLEncoding.EncodeToString
+	return b64([]byte(`{"alg":"RS256"}`)) + "." + b64([]byte(payload)) + ".c2ln"
+}
+
+// jsonLogger logs everything to w.
+func jsonLogger(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }

@@ -14,149 +14,164 @@ import (
 	"github.com/agwgo/agw/tokensource"
 )
 
-// world is a random one: clocks that are stepped, machines that sleep, and a token
-// service that has its moods. It knows what each token is good for.
-type world struct {
-	*harness
-	rand  *rand.Rand
-	clock *clock
+// A simulation makes random calls in a world with clocks that are stepped, a machine that
+// sleeps, and a token service that is slow and fails. It knows what each token is good for.
+type simulation struct {
+	t     *testing.T
+	bed   *testbed
+	clock *manualClock
 
 	mu      sync.Mutex
-	arrived map[string]arrival // by token
+	rand    *rand.Rand
+	arrived map[string]arrival // by access token
 }
 
-// arrival is when a token came, and for how long it is good.
+// An arrival is when a token came, and for how long it is good.
 type arrival struct {
 	mono time.Duration
 	wall time.Time
 	life time.Duration
 }
 
-func newWorld(t *testing.T, seed uint64) *world {
-	w := &world{rand: rand.New(rand.NewPCG(seed, 0)), clock: newClock(), arrived: make(map[string]arrival)}
-	w.harness = newHarness(t, tokensource.Options{Clock: w.clock.now})
-	w.does(w.fetch)
-	return w
+func newSimulation(t *testing.T, seed uint64) *simulation {
+	s := &simulation{t: t, clock: newManualClock(), rand: rand.New(rand.NewPCG(seed, 0)), arrived: make(map[string]arrival)}
+	flow := newFlow()
+	flow.setFetch(s.fetch)
+	s.bed = newTestbedOver(t, clockedFlow{flow, s.clock.now}, flow, tokensource.Options{})
+	return s
 }
 
-// fetch takes its time, in which the clocks may move, and fails or gives a token.
-func (w *world) fetch(ctx context.Context, s tokensource.Subject) (*tokensource.Response, error) {
+// random returns a random number from 0 to below n.
+func (s *simulation) random(n int64) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rand.Int64N(n)
+}
+
+// randomDuration returns a random duration up to longest. Short ones are more likely.
+func (s *simulation) randomDuration(longest time.Duration, maxHalvings int64) time.Duration {
+	return time.Duration(s.random(int64(longest)) >> s.random(maxHalvings))
+}
+
+// fetch takes its time, in which the clocks may move, and then fails or issues a token.
+func (s *simulation) fetch(ctx context.Context, subject tokensource.Subject) (*tokensource.Response, error) {
 	select {
-	case <-time.After(time.Duration(1 + w.n(2)*w.n(int64(3*time.Second)))):
+	case <-time.After(time.Duration(1 + s.random(2)*s.random(int64(3*time.Second)))):
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	w.moveClock(4)
-	switch w.n(6) {
+	s.moveClock(4)
+	switch s.random(6) {
 	case 0:
-		return fails(outage)(ctx, s)
+		return failingWith(unavailable)(ctx, subject)
 	case 1:
-		return fails([]tokensource.Error{permanent, invalidGrant, badClient}[w.n(3)])(ctx, s)
+		return failingWith([]tokensource.Error{notFound, userDenied, clientDenied}[s.random(3)])(ctx, subject)
 	}
-	life := time.Duration(w.n(int64(2*time.Hour)) >> w.n(24))
-	resp := response(life)
-	resp.AccessToken = tokenFor(s, "one", w.fetches.Load())
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	mono, wall := w.clock.read()
-	w.arrived[resp.AccessToken] = arrival{mono, wall, life}
+	life := s.randomDuration(2*time.Hour, 24)
+	resp := responseLivingFor(life)
+	resp.AccessToken = tokenText(subject, "one", s.bed.flow.requests.Load())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	mono, wall := s.clock.readings()
+	s.arrived[resp.AccessToken] = arrival{mono, wall, life}
 	return resp, nil
 }
 
-func (w *world) n(n int64) int64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.rand.Int64N(n)
-}
-
 // moveClock moves the clocks in one case out of n.
-func (w *world) moveClock(n int64) {
-	if w.n(n) > 0 {
+func (s *simulation) moveClock(n int64) {
+	if s.random(n) > 0 {
 		return
 	}
-	d := time.Duration(w.n(int64(2*time.Hour)) >> w.n(20))
-	switch w.n(4) {
-	case 0: // an administrator, backwards
-		w.clock.step(-d)
-	case 1: // forwards; or the machine slept
-		w.clock.step(d)
+	d := s.randomDuration(2*time.Hour, 20)
+	switch s.random(4) {
+	case 0: // somebody sets the clock back
+		s.clock.stepWall(-d)
+	case 1: // or forward, or the machine slept
+		s.clock.stepWall(d)
 	default:
-		w.clock.run(d)
+		s.clock.advance(d)
 	}
 }
 
-// check fails the test if token is past its life by either clock.
-func (w *world) check(token string, user string) {
-	w.mu.Lock()
-	a, ok := w.arrived[token]
-	w.mu.Unlock()
-	if !ok || !isFor(token, "provider", user) {
-		w.t.Errorf("token %s of nobody or somebody else", token)
+// step does something random, most often a call. It returns the token of the last call
+// that got one.
+func (s *simulation) step(ctx context.Context, last *tokensource.Token) *tokensource.Token {
+	subject := tokensource.SystemSubject()
+	if s.random(2) == 1 {
+		subject = tokensource.UserSubject("alice")
+		ctx = asUser(ctx, "alice")
 	}
-	mono, wall := w.clock.read()
-	if age := max(mono-a.mono, wall.Sub(a.wall)); age >= a.life {
-		w.t.Errorf("token %s was served %v after its arrival, its life was %v", token, age, a.life)
-	}
-}
-
-// step does something, most often a call.
-func (w *world) step(ctx context.Context, last *tokensource.Grant) *tokensource.Grant {
-	name := []string{"", "alice"}[w.n(2)]
-	if name != "" {
-		ctx = user(ctx, name)
-	}
-	w.moveClock(2)
-	switch w.n(20) {
+	s.moveClock(2)
+	switch s.random(20) {
 	case 0:
-		w.Forget(tokensource.Subject{UserToken: name})
+		if err := s.bed.source.Forget(subject); err != nil {
+			s.t.Errorf("Forget(%v) failed: %v", subject, err)
+		}
 	case 1:
-		w.Purge()
+		s.bed.source.Purge()
 	case 2, 3:
-		w.Invalidate(last)
+		s.bed.source.Invalidate(last)
+	case 4:
+		s.bed.flow.renewCredentials()
 	}
-	g, err := w.Grant(ctx)
-	if err == nil {
-		w.check(g.Token().AccessToken, name)
-		last = g
-	} else if e := (*tokensource.Error)(nil); !errors.As(err, &e) || e.NextAttempt.IsZero() {
-		w.t.Errorf("error %v does not tell the next attempt", err)
+	token, err := s.bed.call(ctx)
+	var failed *tokensource.Error
+	switch {
+	case err == nil:
+		s.check(token, subject)
+		last = token
+	case !errors.As(err, &failed) || failed.NextAttempt.IsZero():
+		s.t.Errorf("got error %v, want an *Error that says when the next attempt is due", err)
 	}
-	time.Sleep(time.Duration(w.n(int64(4 * time.Second)))) // for what goes on in the background
+	time.Sleep(time.Duration(s.random(int64(4 * time.Second)))) // for what goes on in the background
 	return last
 }
 
-func TestNoExpiredTokenProperty(t *testing.T) {
-	t.Parallel()
-	worlds := uint64(400)
-	if testing.Short() {
-		worlds = 40
+// check fails the test if token is another subject's, or has expired by either clock.
+func (s *simulation) check(token *tokensource.Token, subject tokensource.Subject) {
+	s.mu.Lock()
+	arrived, ok := s.arrived[token.AccessToken()]
+	s.mu.Unlock()
+	if !ok || !isTokenOf(token.AccessToken(), "provider", subject.UserToken()) {
+		s.t.Errorf("%v was served token %s", subject, token.AccessToken())
 	}
-	for seed := range worlds {
+	mono, wall := s.clock.readings()
+	if age := max(mono-arrived.mono, wall.Sub(arrived.wall)); age >= arrived.life {
+		s.t.Errorf("token %s was served %v after its arrival, but it lived for %v", token.AccessToken(), age, arrived.life)
+	}
+}
+
+func TestNoExpiredTokenIsServed(t *testing.T) {
+	t.Parallel()
+	simulations := uint64(400)
+	if testing.Short() {
+		simulations = 40
+	}
+	for seed := range simulations {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, seed)
-			var last *tokensource.Grant
+			s := newSimulation(t, seed)
+			var last *tokensource.Token
 			for range 100 {
-				last = w.step(t.Context(), last)
+				last = s.step(t.Context(), last)
 			}
-			w.balance()
 			if t.Failed() {
-				t.Fatalf("in world %d", seed)
+				t.Fatalf("in the simulation with seed %d", seed)
 			}
 		})
 	}
 }
 
-// Whatever happens at the same time, nobody gets a token of somebody else's, or one
-// with another tenant's gateway.
+// Whatever happens at the same time, nobody gets a token of somebody else, or one with the
+// gateway of another tenant.
 func TestSubjectsNeverMix(t *testing.T) {
-	inBubble(t, func(t *testing.T, h *harness) {
-		h.does(func(ctx context.Context, s tokensource.Subject) (*tokensource.Response, error) {
+	inBubble(t, func(t *testing.T, bed *testbed) {
+		bed.flow.setFetch(func(ctx context.Context, s tokensource.Subject) (*tokensource.Response, error) {
 			time.Sleep(rand.N(300 * time.Millisecond))
 			switch rand.N(20) {
 			case 0:
-				return fails(outage)(ctx, s)
+				return failingWith(unavailable)(ctx, s)
 			case 1:
-				return fails(invalidGrant)(ctx, s)
+				return failingWith(userDenied)(ctx, s)
 			case 2:
 				panic("flow")
 			case 3:
@@ -164,48 +179,54 @@ func TestSubjectsNeverMix(t *testing.T) {
 			case 4:
 				return nil, nil
 			}
-			resp := response(rand.N(10 * time.Second))
-			resp.GatewayURL = &url.URL{Scheme: "https", Host: s.Tenant}
+			resp := responseLivingFor(rand.N(10 * time.Second))
+			resp.GatewayURL = &url.URL{Scheme: "https", Host: s.Tenant()}
 			return resp, nil
 		})
-		var wg sync.WaitGroup
+		var callers sync.WaitGroup
 		for range 40 {
-			wg.Go(func() {
+			callers.Go(func() {
 				for range 100 {
-					h.anything(t)
+					callAsRandomSubject(t, bed)
 				}
 			})
 		}
-		wg.Wait()
+		callers.Wait()
 	})
 }
 
-// anything makes a random call, and sometimes more than that.
-func (h *harness) anything(t *testing.T) {
+// callAsRandomSubject makes a call for one of 20 subjects, and sometimes forgets,
+// invalidates or rotates something.
+func callAsRandomSubject(t *testing.T, bed *testbed) {
 	ctx, cancel := context.WithTimeout(t.Context(), rand.N(2*time.Second))
 	defer cancel()
-	subject := tokensource.Subject{Tenant: fmt.Sprint("t", rand.N(4))}
-	ctx = tokensource.WithTenant(ctx, subject.Tenant)
+	tenant := fmt.Sprint("t", rand.N(4))
+	ctx = tokensource.WithTenant(ctx, tenant)
+	subject := tokensource.SystemSubject().In(tenant)
 	if rand.N(2) == 0 {
-		subject.UserToken = fmt.Sprint("u", rand.N(4))
-		ctx = user(ctx, subject.UserToken)
+		subject = tokensource.UserSubject(fmt.Sprint("u", rand.N(4))).In(tenant)
+		ctx = asUser(ctx, subject.UserToken())
 	}
-	g, err := h.Grant(ctx)
-	if err == nil && (!isFor(g.Token().AccessToken, subject.Tenant, subject.UserToken) || g.GatewayURL().Host != subject.Tenant) {
-		t.Errorf("%+v (%s) got %s of %v", subject, subject.UserToken, g.Token().AccessToken, g.GatewayURL())
+	token, err := bed.call(ctx)
+	if err == nil && (!isTokenOf(token.AccessToken(), tenant, subject.UserToken()) || token.GatewayURL().Host != tenant) {
+		t.Errorf("user %q in tenant %s got token %s for gateway %v", subject.UserToken(), tenant, token.AccessToken(), token.GatewayURL())
 	}
-	if u, known := h.Gateway(ctx); known && u.Host != subject.Tenant {
-		t.Errorf("the gateway of %v is %v", subject, u)
+	if gateway, known := bed.source.Gateway(ctx); known && gateway.Host != tenant {
+		t.Errorf("the gateway of %v is %v, want that of its tenant", subject, gateway)
 	}
 	switch rand.N(40) {
 	case 0:
-		h.Forget(subject)
+		if err := bed.source.Forget(subject); err != nil {
+			t.Errorf("Forget(%v) failed: %v", subject, err)
+		}
 	case 1:
-		h.Purge()
+		bed.source.Purge()
 	case 2:
-		h.fake.rotate(fmt.Sprint("client", rand.N(1000)))
+		bed.flow.setClient(fmt.Sprint("client", rand.N(1000)))
 	case 3, 4, 5, 6:
-		h.Invalidate(g)
+		bed.source.Invalidate(token)
+	case 7:
+		bed.flow.renewCredentials()
 	}
 	time.Sleep(rand.N(time.Second))
 }

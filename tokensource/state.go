@@ -1,147 +1,158 @@
 package tokensource
 
 import (
+	"errors"
 	"math/rand/v2"
-	"net/url"
-	"sync/atomic"
 	"time"
 
 	"github.com/agwgo/agw/cache"
 )
 
-// The rules of the engine, in figures.
+// This file has the rules by which the engine decides. They are functions of what is
+// known and of the time, without side effects.
+
 const (
-	refreshShare   = 5                      // the refresh window is this part of the usable life, the last one
-	maxRefresh     = 5 * time.Minute        // and at most this long
-	maxBufferWait  = time.Second            // a caller whose token is in its buffer waits at most this long for the next one
-	maxRetries     = 2                      // further attempts within one fetch
-	firstBackoff   = 100 * time.Millisecond // before the first of them
-	maxRetryWait   = 5 * time.Second        // a service that asks for more is not waited for within a fetch
-	firstRest      = time.Second            // of a key after a failed fetch, doubled with each further failure
-	maxRest        = 30 * time.Second
-	maxAskedRest   = 10 * time.Minute // the longest rest that a service may ask for
-	rejectEvery    = 10 * time.Second // a rejected grant of a subject is dropped at most this often
-	reloadEvery    = time.Second      // refused credentials are looked at again at most this often during a rest
-	gatewayOutlive = 5 * time.Minute  // how long a gateway is known after its token has expired
-	minNotes       = 1024             // subjects whose failures are remembered, at least
+	renewalShare    = 5                      // a token is renewed in this part of its usable life, the last one
+	maxRenewal      = 5 * time.Minute        // and at most this long before its end
+	maxBufferWait   = time.Second            // how long a caller waits for the successor of a token in its buffer
+	maxRetries      = 2                      // further attempts within one fetch
+	firstRetryWait  = 100 * time.Millisecond // before the first of them, doubled for the next
+	maxRetryWait    = 5 * time.Second        // a service that asks for more is not waited for within a fetch
+	firstBackoff    = time.Second            // after a failed fetch, doubled with each further failure
+	maxBackoff      = 30 * time.Second
+	maxAskedBackoff = 10 * time.Minute // the longest backoff that a service may ask for
+	rejectEvery     = 10 * time.Second // the rejected token of a subject is dropped at most this often
+	reloadEvery     = time.Second      // refused credentials are read again at most this often during a backoff
+	gatewayOutlives = 5 * time.Minute  // how long a gateway is known after its token has expired
+	minHistories    = 1024             // subjects whose failures are remembered, at least
 )
 
-// state is where the token of a subject stands. The package documentation draws
-// how one leads to the next.
+// A state is what is to be done for a subject. The package documentation draws how one
+// leads to another.
 type state uint8
 
 const (
-	missing  state = iota // there is nothing to serve: fetch, and wait
-	fresh                 // serve
-	due                   // serve, and renew in the background
-	buffered              // close to its expiry: renew and wait for it, but not for long; else serve
-	resting               // nothing to serve, and the last fetch failed: return its error
-	rejected              // the gateway refused it, and it is too early to drop it: serve
+	missing  state = iota // there is no token: fetch one, and wait
+	fresh                 // serve the token
+	due                   // serve it, and renew it in the background
+	buffered              // it is in its expiry buffer: wait a little for its successor, else serve it
+	failing               // there is no token, and the last fetch failed a moment ago: return its error
 )
 
-// entry is a cached grant. All but rejected is immutable.
-type entry struct {
-	Grant
-	refreshAt cache.Instant // where the background renewal becomes due
-	deadline  cache.Instant // where the expiry buffer begins
-	expiry    cache.Instant // the end
-	rejected  atomic.Bool   // refused by the gateway, but kept
-}
-
-// Kept makes an entry the value of a [cache.LRU].
-func (e *entry) Kept() (under *cache.Key, until cache.Instant) { return &e.Grant.key, e.expiry }
-
-// kept makes what embeds it the value of a [cache.LRU].
-type kept struct {
-	key      cache.Key
-	deadline cache.Instant
-}
-
-func (k *kept) Kept() (under *cache.Key, until cache.Instant) { return &k.key, k.deadline }
-
-// gateway is that of a tenant. It is immutable.
-type gateway struct {
-	kept
-	url *url.URL
-}
-
-// note is what is remembered of a subject besides its token: how its fetches
-// failed, and when its token was rejected. It is immutable.
-type note struct {
-	kept
-	err        error // of the last fetch; nil if it succeeded
-	failures   int   // in a row
-	restsUntil cache.Instant
-	rejectedAt cache.Instant // when a rejected grant was last dropped
-}
-
-// stateOf is the state machine: what to do for a subject with this entry and this
-// note (each may be nil).
-func stateOf(e *entry, n *note, now cache.Instant) state {
+// stateOf returns the state of a subject with the given token and history, each of which
+// may be nil.
+func stateOf(t *Token, h *history, id *Identity, now cache.Instant) state {
 	switch {
-	case e == nil && n.rests(now):
-		return resting
-	case e == nil, !now.Before(e.expiry):
-		return missing
-	case e.rejected.Load() && !n.mayReject(now):
-		return rejected
-	case e.rejected.Load():
-		return missing
-	case now.Before(e.refreshAt):
+	case t != nil && now.Before(t.life.renewAt):
 		return fresh
-	case now.Before(e.deadline):
+	case t != nil && now.Before(t.life.bufferAt):
 		return due
-	default:
+	case t != nil && now.Before(t.life.expiry):
 		return buffered
+	case h.backsOff(id, now):
+		return failing
+	default:
+		return missing
 	}
 }
 
-// rests reports whether it is too early for another fetch.
-func (n *note) rests(now cache.Instant) bool {
-	return n != nil && n.err != nil && now.Before(n.restsUntil)
+// A history is what is remembered of a subject besides its token. It is immutable.
+type history struct {
+	failure      *Error    // of the last fetch; nil if that succeeded
+	identity     *Identity // for which it failed
+	failures     int       // in a row
+	backoffUntil cache.Instant
+	rejectedAt   cache.Instant // when a rejected token was last dropped
 }
 
-// mayReject reports whether a rejected grant may be dropped now.
-func (n *note) mayReject(now cache.Instant) bool {
-	return n == nil || n.rejectedAt.IsZero() || now.Since(n.rejectedAt) >= rejectEvery
+// backsOff reports whether it is too early for another fetch. The refusal of credentials
+// says nothing about those that have taken their place.
+func (h *history) backsOff(id *Identity, now cache.Instant) bool {
+	if h == nil || h.failure == nil || !now.Before(h.backoffUntil) {
+		return false
+	}
+	return h.identity == id || !credentialsRefused(h.failure)
 }
 
-// until says how long n is worth remembering: as long as it rests or a rejection
-// counts, and then as long again as the longest rest, so that the next failure
+// mayDrop reports whether a token that the gateway has rejected may be dropped now.
+func (h *history) mayDrop(now cache.Instant) bool {
+	return h == nil || h.rejectedAt.IsZero() || now.Since(h.rejectedAt) >= rejectEvery
+}
+
+// afterFailure returns the history after another fetch that failed, with an error that
+// says when the next attempt is due.
+func (h *history) afterFailure(err error, id *Identity, now cache.Instant) *history {
+	next := history{failures: 1}
+	if h != nil {
+		next.failures += h.failures
+		next.rejectedAt = h.rejectedAt
+	}
+	next.failure, next.identity = asError(err), id
+	next.backoffUntil = now.Add(backoff(next.failure, next.failures, now))
+	next.failure.NextAttempt = next.backoffUntil.Time()
+	return &next
+}
+
+// afterSuccess returns the history after a fetch that succeeded; nil if nothing is left
+// to remember.
+func (h *history) afterSuccess() *history {
+	if h == nil || h.rejectedAt.IsZero() {
+		return nil
+	}
+	return &history{rejectedAt: h.rejectedAt}
+}
+
+// afterRejection returns the history after a rejected token was dropped.
+func (h *history) afterRejection(now cache.Instant) *history {
+	next := history{rejectedAt: now}
+	if h != nil {
+		next = *h
+		next.rejectedAt = now
+	}
+	return &next
+}
+
+// forgetAt returns until when h is worth remembering: as long as a rejection counts, or
+// as the backoff lasts and then twice the longest backoff, so that the next failure
 // continues the row.
-func (n *note) until(now cache.Instant) cache.Instant {
+func (h *history) forgetAt(now cache.Instant) cache.Instant {
 	keep := rejectEvery
-	if n.err != nil {
-		keep = max(keep, now.Until(n.restsUntil)+2*maxRest)
+	if h.failure != nil {
+		keep = max(keep, now.Until(h.backoffUntil)+2*maxBackoff)
 	}
 	return now.Add(keep)
 }
 
-// restAfter returns how long a subject rests after so many failures in a row, the
-// last one being err.
-func restAfter(err *Error, failures int, now cache.Instant) time.Duration {
-	if !err.NextAttempt.IsZero() { // it comes from a Source beneath
-		return clamp(err.NextAttempt.Sub(now.Time()), firstRest, maxAskedRest)
+// backoff returns how long a subject backs off after so many failures in a row, the last
+// one being err.
+func backoff(err *Error, failures int, now cache.Instant) time.Duration {
+	asked := err.RetryAfter
+	if !err.NextAttempt.IsZero() { // a Source that the flow uses backs off itself
+		asked = max(err.NextAttempt.Sub(now.Time()), firstBackoff)
 	}
-	if err.RetryAfter > 0 {
-		return clamp(err.RetryAfter, firstRest, maxAskedRest)
+	if asked > 0 {
+		return min(max(asked, firstBackoff), maxAskedBackoff)
 	}
-	return min(firstRest<<min(failures-1, 8), maxRest)
+	return min(firstBackoff<<min(failures-1, 8), maxBackoff)
 }
 
-// retryAfter returns how long to wait before attempt number attempt+1 of a fetch.
-func retryAfter(err *Error, attempt int) time.Duration {
-	backoff := firstBackoff << attempt
-	return max(err.RetryAfter, backoff+jitter(backoff/2))
+// retryWait returns how long a fetch waits before attempt number attempt+1 after err, and
+// false if it is not to be tried again.
+func retryWait(err error, attempt int) (time.Duration, bool) {
+	e := &Error{Kind: Temporary}
+	errors.As(err, &e)
+	wait := firstRetryWait << attempt
+	wait = max(e.RetryAfter, wait+jitter(wait/2))
+	retried := !e.NextAttempt.IsZero() // by a Source that the flow uses
+	return wait, attempt < maxRetries && e.Kind == Temporary && !retried && wait <= maxRetryWait
 }
 
-// refreshAt returns where in l the background renewal becomes due: at a random
-// point in the first half of the refresh window, so that a fleet of programs that
-// started together does not renew together.
-func refreshAt(l cache.Lifetime) cache.Instant {
-	usable := l.Usable()
-	window := min(usable/refreshShare, maxRefresh)
-	return l.Arrival.Add(usable - window + jitter(window/2))
+// renewalTime returns when a token that arrived now is renewed in the background: at a
+// random moment in the first half of the last part of its usable life, so that programs
+// that started together do not renew together.
+func renewalTime(now cache.Instant, usable time.Duration) cache.Instant {
+	window := min(usable/renewalShare, maxRenewal)
+	return now.Add(usable - window + jitter(window/2))
 }
 
 // jitter returns a random duration from 0 to below d.
@@ -151,5 +162,3 @@ func jitter(d time.Duration) time.Duration {
 	}
 	return rand.N(d)
 }
-
-func clamp(d, lowest, highest time.Duration) time.Duration { return min(max(d, lowest), highest) }

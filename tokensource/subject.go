@@ -12,16 +12,57 @@ import (
 	"github.com/agwgo/agw/cache"
 )
 
-// A Subject is whom a call acts for: a tenant and, in it, a user. The zero Subject
-// is the flow's own tenant and the technical token.
+// A Subject is for whom a call acts: a user or the system, in a tenant. It is made by
+// [UserSubject] or [SystemSubject]. A call for the zero Subject fails with
+// [ErrNoSubject], so that nobody acts as the system by forgetting something.
 //
-// It prints and marshals without the user's token.
+// Subjects can be compared. They print and marshal without the user's token.
 type Subject struct {
-	// Tenant is the subdomain of a subscribed tenant; "" means the flow's own.
-	Tenant string
-	// UserToken is the user's JWT; "" means the technical token. One that is not
-	// empty but blank is an error where it is used, ErrNoUserToken.
-	UserToken string
+	tenant string
+	user   string // trimmed JWT
+	actor  actor
+}
+
+type actor uint8
+
+const (
+	nobody actor = iota
+	system
+	user
+)
+
+// SystemSubject returns the subject of calls with the system token: the agent itself, in
+// the flow's own tenant.
+func SystemSubject() Subject { return Subject{actor: system} }
+
+// UserSubject returns the subject of calls for the user that jwt was issued to, in the
+// flow's own tenant. White space around jwt and a leading "Bearer" are removed. A blank
+// jwt makes every call for the subject fail with [ErrNoUserToken].
+func UserSubject(jwt string) Subject { return Subject{actor: user, user: trimUserToken(jwt)} }
+
+// In returns s in another tenant; "" means the flow's own.
+func (s Subject) In(tenant string) Subject {
+	s.tenant = tenant
+	return s
+}
+
+// Tenant returns the tenant; "" means the flow's own.
+func (s Subject) Tenant() string { return s.tenant }
+
+// UserToken returns the user's JWT; "" for the system.
+func (s Subject) UserToken() string { return s.user }
+
+// check returns the error of a call that cannot act for s.
+func (s Subject) check(requireUser bool) error {
+	switch {
+	case s.actor == nobody:
+		return ErrNoSubject
+	case s.actor == user && s.user == "":
+		return errBlankUser
+	case s.actor == system && requireUser:
+		return errNeedsUser
+	}
+	return nil
 }
 
 // Format prints the tenant and whether there is a user, whatever the verb.
@@ -34,159 +75,140 @@ func (s Subject) MarshalText() ([]byte, error) { return []byte(s.describe()), ni
 func (s Subject) LogValue() slog.Value { return slog.StringValue(s.describe()) }
 
 func (s Subject) describe() string {
-	who := "technical"
-	if s.UserToken != "" {
-		who = "user"
-	}
-	return fmt.Sprintf("{tenant:%q %s}", s.Tenant, who)
+	return fmt.Sprintf("{tenant:%q %s}", s.tenant, [...]string{"nobody", "system", "user"}[s.actor])
 }
 
-// WithUserToken returns a context whose calls act for the user that jwt was
-// issued to. White space around it and a leading "Bearer" are removed, so the
-// value of an Authorization header will do. A jwt that is blank makes every call
-// with the context fail with [ErrNoUserToken]: it never falls back to the
-// technical token.
+// WithUserToken returns a context whose calls act for the user that jwt was issued to.
+// White space around jwt and a leading "Bearer" are removed, so the value of an
+// Authorization header will do. A blank jwt makes every call with the context fail with
+// [ErrNoUserToken]: such a call never gets the system token.
 //
-// A user is known by the JWT alone: another JWT of the same user is another subject,
+// Users are told apart by the JWT alone: another JWT of the same user is another subject,
 // with a fetch and a place in the cache of its own.
 //
-// The token is hashed once for a context, not once for a call: make one context
-// for an inbound request and use it for all calls on its behalf.
+// Make one context for an inbound request, and use it for all calls on its behalf: what
+// the first call looks up, the others remember.
 func WithUserToken(ctx context.Context, jwt string) context.Context {
-	return with(ctx, func(r *request) { r.user, r.userSet = trimUserToken(jwt), true })
+	s := UserSubject(jwt)
+	s.tenant = fromContext(ctx).tenant()
+	return with(ctx, s)
 }
 
-// WithTechnicalToken returns a context whose calls act for nobody in particular,
-// even if ctx, or the client's default, has a user.
-func WithTechnicalToken(ctx context.Context) context.Context {
-	return with(ctx, func(r *request) { r.user, r.userSet, r.technical = "", false, true })
+// WithSystemToken returns a context whose calls act with the system token, even if ctx or
+// the client's default names a user.
+func WithSystemToken(ctx context.Context) context.Context {
+	return with(ctx, SystemSubject().In(fromContext(ctx).tenant()))
 }
 
 // WithTenant returns a context whose calls act in the given tenant; "" means the
-// flow's own. What is a valid tenant is up to the flow: an invalid one fails the
-// call before anything is sent.
+// client's default tenant, or else the flow's own. Which tenants are valid is up to the
+// flow: a call in an invalid one fails before anything is sent.
 func WithTenant(ctx context.Context, tenant string) context.Context {
-	return with(ctx, func(r *request) { r.tenant, r.tenantSet = tenant, true })
+	var s Subject
+	if r := fromContext(ctx); r != nil {
+		s = r.subject
+	}
+	return with(ctx, s.In(tenant))
 }
 
-// SubjectFromContext returns the subject that ctx asks for, as far as it does: a
-// client's default and the flow's own tenant are not in it. A blank user token stays
-// one that is blank but not empty. ok is false if ctx asks for nothing.
+// SubjectFromContext returns the subject that ctx names, as far as it does: it is zero but
+// for its tenant if ctx names only that. A client's default and the flow's own tenant are
+// not in it. ok is false if ctx names nothing.
 func SubjectFromContext(ctx context.Context) (s Subject, ok bool) {
 	r := fromContext(ctx)
 	if r == nil {
 		return Subject{}, false
 	}
-	if r.blank() {
-		return Subject{Tenant: r.tenant, UserToken: " "}, true
+	return r.subject, true
+}
+
+// A request is for whom a context, or a client by default, asks to act. Its subject is
+// fixed. The other fields remember what the last call found, so that the next one need
+// not look for it again.
+type request struct {
+	subject Subject
+
+	place     atomic.Pointer[place]
+	completed atomic.Pointer[completion]
+}
+
+// A place is where the token of a request is cached, for one client of one engine.
+type place struct {
+	engine   *engine
+	identity *Identity
+	tenant   string
+	key      cache.Key
+	entry    atomic.Pointer[cache.Entry[*Token]] // nil if it was not there
+}
+
+// A completion is a request completed by a client's default.
+type completion struct{ fallback, request *request }
+
+func (r *request) tenant() string {
+	if r == nil {
+		return ""
 	}
-	return Subject{Tenant: r.tenant, UserToken: r.user}, true
+	return r.subject.tenant
 }
 
 type contextKey struct{}
 
-// request is whom a call asks to act for. Only its atomic fields, which save work
-// that the last call has done, change once it is made.
-type request struct {
-	tenant    string
-	user      string // trimmed
-	tenantSet bool
-	userSet   bool // a user was asked for; blank is an error then
-	technical bool // no user was asked for, explicitly
-
-	memo      atomic.Pointer[memo]
-	completed atomic.Pointer[completion]
+// A subjectContext is a context that says for whom calls act. It is a type of its own, and
+// not a context.WithValue, so that its request is one pointer away from the call.
+type subjectContext struct {
+	context.Context
+	request request
 }
 
-// blank reports whether a user was asked for, but none was named.
-func (r *request) blank() bool { return r.userSet && r.user == "" }
-
-// memo is the key that was last computed for a request: hashing a JWT costs more
-// than all the rest of a cache hit.
-type memo struct {
-	identity *Identity
-	tenant   string
-	key      cache.Key
+func with(ctx context.Context, s Subject) context.Context {
+	return &subjectContext{Context: ctx, request: request{subject: s}}
 }
 
-// completion is how a request was last completed.
-type completion struct{ fallback, request *request }
-
-// with returns ctx with an altered copy of the request in it.
-func with(ctx context.Context, alter func(*request)) context.Context {
-	r := new(request)
-	if old := fromContext(ctx); old != nil {
-		r.tenant, r.tenantSet = old.tenant, old.tenantSet
-		r.user, r.userSet, r.technical = old.user, old.userSet, old.technical
+func (c *subjectContext) Value(key any) any {
+	if _, ok := key.(contextKey); ok {
+		return &c.request
 	}
-	if alter(r); r.userSet {
-		r.technical = false
-	}
-	return context.WithValue(ctx, contextKey{}, &carrier{r})
+	return c.Context.Value(key)
 }
 
-// A carrier is the value in a context. Package fmt never looks through its pointer:
-// with a verb that does not fit, it prints what a context's value points to.
-type carrier struct{ *request }
+// Format prints the subject without the user's token, whatever the verb.
+func (c *subjectContext) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
-// fromContext returns whom ctx asks to act for; nil if it does not say.
+func (c *subjectContext) String() string {
+	return fmt.Sprintf("%v.With(%s)", c.Context, c.request.subject.describe())
+}
+
+// fromContext returns for whom ctx asks to act; nil if it does not say.
 func fromContext(ctx context.Context) *request {
-	if c, ok := ctx.Value(contextKey{}).(*carrier); ok {
-		return c.request
-	}
-	return nil
+	r, _ := ctx.Value(contextKey{}).(*request)
+	return r
 }
 
-// requestFor returns the request of a subject that is given as a value.
-func requestFor(s Subject) *request {
-	return &request{
-		tenant: s.Tenant, tenantSet: s.Tenant != "",
-		user: trimUserToken(s.UserToken), userSet: s.UserToken != "",
-	}
-}
-
-// requested returns whom ctx asks to act for, completed by fallback.
+// requested returns for whom a call with ctx acts: what ctx says, completed by fallback.
 func requested(ctx context.Context, fallback *request) (*request, error) {
 	r := fromContext(ctx)
 	switch {
 	case r == nil:
 		return fallback, nil
-	case !fallback.userSet && !fallback.tenantSet:
-		return r, nil
-	default:
-		return r.complete(fallback)
+	case r.subject.actor != nobody && (r.subject.tenant != "" || fallback.subject.tenant == ""):
+		return r, nil // it says everything
 	}
-}
-
-// complete takes from fallback what r does not say. A user belongs to a tenant:
-// the user of one is never combined with another tenant.
-func (r *request) complete(fallback *request) (*request, error) {
 	if done := r.completed.Load(); done != nil && done.fallback == fallback {
 		return done.request, nil
 	}
-	inheritsUser := !r.userSet && !r.technical && fallback.userSet
-	if inheritsUser && r.tenantSet && r.tenant != fallback.tenant {
-		return nil, ErrSubjectConflict
+	s, by := r.subject, fallback.subject
+	if s.actor == nobody {
+		if by.actor == user && s.tenant != "" && s.tenant != by.tenant {
+			return nil, ErrSubjectConflict // the user of one tenant never acts in another
+		}
+		s.actor, s.user = by.actor, by.user
 	}
-	c := &request{tenant: r.tenant, tenantSet: r.tenantSet, user: r.user, userSet: r.userSet, technical: r.technical}
-	if !c.tenantSet {
-		c.tenant, c.tenantSet = fallback.tenant, fallback.tenantSet
+	if s.tenant == "" {
+		s.tenant = by.tenant
 	}
-	if inheritsUser {
-		c.user, c.userSet = fallback.user, true
-	}
-	r.completed.Store(&completion{fallback, c})
-	return c, nil
-}
-
-// key returns the cache key of the request in tenant.
-func (r *request) key(id *Identity, tenant string) cache.Key {
-	if m := r.memo.Load(); m != nil && m.identity == id && m.tenant == tenant {
-		return m.key
-	}
-	key := cache.NewKey(id.Flow, id.TokenEndpoint, id.ClientID, id.Resource, tenant, r.user)
-	r.memo.Store(&memo{identity: id, tenant: tenant, key: key})
-	return key
+	done := &completion{fallback, &request{subject: s}}
+	r.completed.Store(done)
+	return done.request, nil
 }
 
 // trimUserToken removes what surrounds a JWT in a header (RFC 6750, section 2.1),
@@ -200,7 +222,7 @@ func trimUserToken(s string) string {
 		}
 		rest := s[len(scheme):]
 		if rest != "" && strings.TrimLeftFunc(rest, unicode.IsSpace) == rest {
-			return s // no space: the token itself begins so
+			return s // no space: the token itself begins like this
 		}
 		s = rest
 	}

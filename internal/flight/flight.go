@@ -1,9 +1,9 @@
 // Package flight shares one slow call among everybody who needs its result.
 //
-// The call runs detached from those who wait for it: a waiter whose context ends
-// leaves at once and harms nobody, and a call that everybody has left still
-// completes. A call ends at its timeout whether or not its function returns; a
-// panic in it is an error to all waiters.
+// The call is detached from those who wait for it. A waiter whose context ends leaves at
+// once, without harm to the others, and a call that everybody has left still completes.
+// A call ends at its timeout whether or not its function has returned. A panic in its
+// function is an error to all waiters.
 package flight
 
 import (
@@ -49,7 +49,7 @@ type Group[K comparable, V any] struct {
 
 // A Call is one shared call.
 type Call[K comparable, V any] struct {
-	key  K // guarded by the group's mu
+	key  K
 	done chan struct{}
 	val  V     // set before done is closed
 	err  error // likewise
@@ -57,17 +57,17 @@ type Call[K comparable, V any] struct {
 
 // A Task is what a call does.
 type Task[K comparable, V any] struct {
-	// Timeout bounds the call. The context given to Run ends a hundredth earlier,
-	// so that its own error, which knows more, comes first.
+	// Timeout bounds the call. The context given to Run ends a hundredth earlier, so
+	// that the error of Run, which knows more, comes first.
 	Timeout time.Duration
 
 	// Run does the work, in a goroutine of its own.
-	Run func(context.Context, *Call[K, V]) (V, error)
+	Run func(context.Context) (V, error)
 
-	// Commit, if not nil, is told the result before anybody else, in one step with
-	// the end of the call: the next Start of the key sees its effects. The error that
-	// it returns takes the place of the one it was given. It is not called if the call
-	// was forgotten meanwhile. It must be quick and must not use the group.
+	// Commit, if not nil, is told the result before anybody else, in one step with the
+	// end of the call: the next Start of the key sees its effects. The error that it
+	// returns replaces the one that it was given. It is not called if the call was
+	// forgotten meanwhile. It must be quick and must not use the group.
 	Commit func(K, V, error) error
 
 	// After, if not nil, is called once when the call has ended.
@@ -109,7 +109,7 @@ func (g *Group[K, V]) run(c *Call[K, V], task Task[K, V]) {
 		}
 		end(val, err)
 	}()
-	val, err = task.Run(ctx, c)
+	val, err = task.Run(ctx)
 }
 
 // end publishes the result.
@@ -137,17 +137,11 @@ func (g *Group[K, V]) Forget(key K) {
 	delete(g.calls, key)
 }
 
-// ForgetAll forgets every call but keep, which may be nil. Unless it was forgotten
-// before, keep is the call of key from now on.
-func (g *Group[K, V]) ForgetAll(keep *Call[K, V], key K) {
+// ForgetAll forgets every call.
+func (g *Group[K, V]) ForgetAll() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	kept := keep != nil && g.calls[keep.key] == keep
 	clear(g.calls)
-	if kept {
-		keep.key = key
-		g.calls[key] = keep
-	}
 }
 
 // Has reports whether a call is under way for key.

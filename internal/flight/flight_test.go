@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,55 +24,56 @@ type (
 	task  = flight.Task[string, int]
 )
 
-// A recorder keeps what calls committed.
-type recorder struct {
+// A commitLog records what calls committed.
+type commitLog struct {
 	mu      sync.Mutex
 	commits []string
 }
 
-func (r *recorder) commit(key string, val int, err error) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.commits = append(r.commits, fmt.Sprint(key, " ", val, " ", err))
+func (l *commitLog) commit(key string, val int, err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.commits = append(l.commits, fmt.Sprintf("%s: %d, %v", key, val, err))
 	return err
 }
 
-func (r *recorder) want(t *testing.T, want ...string) {
+// assertCommits fails the test unless calls have committed exactly want, in that order.
+func (l *commitLog) assertCommits(t *testing.T, want ...string) {
 	t.Helper()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if fmt.Sprint(r.commits) != fmt.Sprint(want) {
-		t.Errorf("committed %q, want %q", r.commits, want)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !slices.Equal(l.commits, want) {
+		t.Errorf("committed %q, want %q", l.commits, want)
 	}
 }
 
-// after returns a task that takes d and results in val.
-func after(d time.Duration, val int, commit func(string, int, error) error) task {
-	run := func(context.Context, *call) (int, error) {
+// slowTask returns a task that takes d and results in val. commit may be nil.
+func slowTask(d time.Duration, val int, commit func(string, int, error) error) task {
+	run := func(context.Context) (int, error) {
 		time.Sleep(d)
 		return val, nil
 	}
 	return task{Timeout: timeout, Run: run, Commit: commit}
 }
 
-// wants checks the result of c.
-func wants(t *testing.T, c *call, want int) {
+// assertResult waits for c and fails the test unless it results in want.
+func assertResult(t *testing.T, c *call, want int) {
 	t.Helper()
 	if got, err := c.Wait(context.Background()); got != want || err != nil {
-		t.Errorf("the result is %d, %v; want %d", got, err, want)
+		t.Errorf("the call resulted in %d, %v; want %d", got, err, want)
 	}
 }
 
-func TestManyWaitersOneRun(t *testing.T) {
+func TestCallersOfOneKeyShareOneCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var g group
 		var runs, starts atomic.Int32
-		work := after(time.Second, 42, nil)
+		work := slowTask(time.Second, 42, nil)
 		run := work.Run
-		work.Run = func(ctx context.Context, c *call) (int, error) {
+		work.Run = func(ctx context.Context) (int, error) {
 			runs.Add(1)
-			return run(ctx, c)
+			return run(ctx)
 		}
 		for range 1000 {
 			go func() {
@@ -79,35 +81,40 @@ func TestManyWaitersOneRun(t *testing.T) {
 				if started {
 					starts.Add(1)
 				}
-				wants(t, c, 42)
+				assertResult(t, c, 42)
 			}()
 		}
 		synctest.Wait()
 		if g.Len() != 1 {
-			t.Errorf("%d calls are under way, want 1", g.Len())
+			t.Errorf("1000 callers: %d calls are under way, want 1", g.Len())
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if runs.Load() != 1 || starts.Load() != 1 || g.Len() != 0 {
-			t.Errorf("%d runs, %d starts, %d calls left; want 1, 1, 0", runs.Load(), starts.Load(), g.Len())
+		if runs.Load() != 1 || starts.Load() != 1 {
+			t.Errorf("1000 callers: the task ran %d times, and %d callers were told that they started it; want 1 and 1", runs.Load(), starts.Load())
+		}
+		if g.Len() != 0 {
+			t.Errorf("after the end of the call: %d calls are under way, want none", g.Len())
 		}
 	})
 }
 
-func TestKeysAreApart(t *testing.T) {
+func TestKeysHaveCallsOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var g group
-		a, startedA := g.Start("a", after(time.Second, 1, nil))
-		b, startedB := g.Start("b", after(time.Second, 2, nil))
+		a, startedA := g.Start("a", slowTask(time.Second, 1, nil))
+		b, startedB := g.Start("b", slowTask(time.Second, 2, nil))
 		if !startedA || !startedB || g.Len() != 2 {
-			t.Errorf("started %v and %v, %d calls; want both", startedA, startedB, g.Len())
+			t.Errorf("two keys: a was started: %v, b was started: %v, %d calls are under way; want both and 2", startedA, startedB, g.Len())
 		}
-		if !g.Has("a") || !g.Has("b") || g.Has("c") {
-			t.Errorf("under way are a: %v, b: %v, c: %v", g.Has("a"), g.Has("b"), g.Has("c"))
+		for key, want := range map[string]bool{"a": true, "b": true, "c": false} {
+			if got := g.Has(key); got != want {
+				t.Errorf("a call of %s is under way: %v, want %v", key, got, want)
+			}
 		}
-		wants(t, a, 1)
-		wants(t, b, 2)
+		assertResult(t, a, 1)
+		assertResult(t, b, 2)
 	})
 }
 
@@ -115,16 +122,16 @@ func TestErrorIsShared(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var g group
-		var r recorder
-		errNo := errors.New("no")
-		run := func(context.Context, *call) (int, error) { return 7, errNo }
-		c, _ := g.Start("key", task{Timeout: timeout, Run: run, Commit: r.commit})
-		for range 3 {
-			if got, err := c.Wait(t.Context()); got != 7 || err != errNo {
-				t.Errorf("the result is %d, %v", got, err)
+		var log commitLog
+		errRun := errors.New("no")
+		run := func(context.Context) (int, error) { return 7, errRun }
+		c, _ := g.Start("key", task{Timeout: timeout, Run: run, Commit: log.commit})
+		for i := range 3 {
+			if got, err := c.Wait(t.Context()); got != 7 || err != errRun {
+				t.Errorf("waiter %d got %d, %v; want 7, %v", i, got, err, errRun)
 			}
 		}
-		r.want(t, "key 7 no")
+		log.assertCommits(t, "key: 7, no")
 	})
 }
 
@@ -133,116 +140,117 @@ func TestCommitDecidesTheError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var g group
-		errNo, errWait := errors.New("no"), errors.New("no, and wait")
-		var seen error
+		errRun, errCommit := errors.New("no"), errors.New("no, and wait")
+		var errAfter error
 		c, _ := g.Start("key", task{
 			Timeout: timeout,
-			Run:     func(context.Context, *call) (int, error) { return 0, errNo },
-			Commit:  func(string, int, error) error { return errWait },
-			After:   func(_ int, err error) { seen = err },
+			Run:     func(context.Context) (int, error) { return 0, errRun },
+			Commit:  func(string, int, error) error { return errCommit },
+			After:   func(_ int, err error) { errAfter = err },
 		})
-		if _, err := c.Wait(t.Context()); err != errWait {
-			t.Errorf("error is %v, want %v", err, errWait)
+		if _, err := c.Wait(t.Context()); err != errCommit {
+			t.Errorf("a waiter got error %v, want that of Commit, %v", err, errCommit)
 		}
-		if synctest.Wait(); seen != errWait {
-			t.Errorf("After saw %v, want %v", seen, errWait)
+		synctest.Wait()
+		if errAfter != errCommit {
+			t.Errorf("After was given error %v, want that of Commit, %v", errAfter, errCommit)
 		}
 	})
 }
 
-func TestWaiterLeaves(t *testing.T) {
+func TestWaiterLeavesWithoutHarmToOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var g group
-		c, _ := g.Start("key", after(5*time.Second, 42, nil))
+		c, _ := g.Start("key", slowTask(5*time.Second, 42, nil))
 		start := time.Now()
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
 			got, err := c.Wait(ctx)
 			if got != 0 || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, flight.ErrTimeout) {
-				t.Errorf("who left has %d, %v", got, err)
+				t.Errorf("the waiter who leaves got %d, %v; want its context's error", got, err)
 			}
-			if left := time.Since(start); left != time.Second {
-				t.Errorf("left after %v, want 1s", left)
+			if waited := time.Since(start); waited != time.Second {
+				t.Errorf("the waiter who allows 1 s left after %v", waited)
 			}
 		}()
-		wants(t, c, 42)
-		if stayed := time.Since(start); stayed != 5*time.Second {
-			t.Errorf("who stayed has the result after %v, want 5s", stayed)
+		assertResult(t, c, 42)
+		if waited := time.Since(start); waited != 5*time.Second {
+			t.Errorf("the waiter who stays got the result after %v, want 5 s", waited)
 		}
 	})
 }
 
 // A call completes and commits although nobody waits any longer.
-func TestEverybodyLeaves(t *testing.T) {
+func TestCallThatEverybodyHasLeft(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var g group
-		var r recorder
+		var log commitLog
 		ctx, cancel := context.WithCancel(context.Background())
 		for range 10 {
 			go func() {
-				c, _ := g.Start("key", after(5*time.Second, 42, r.commit))
+				c, _ := g.Start("key", slowTask(5*time.Second, 42, log.commit))
 				if _, err := c.Wait(ctx); err != context.Canceled {
-					t.Errorf("who left has %v", err)
+					t.Errorf("a waiter who leaves got error %v, want %v", err, context.Canceled)
 				}
 			}()
 		}
 		time.Sleep(time.Second)
 		cancel()
 		synctest.Wait()
-		r.want(t)
+		log.assertCommits(t)
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
-		r.want(t, "key 42 <nil>")
+		log.assertCommits(t, "key: 42, <nil>")
 	})
 }
 
 // A result that is there goes before a context that has ended.
-func TestWaitAfterwards(t *testing.T) {
+func TestWaitAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var g group
-		c, _ := g.Start("key", after(0, 42, nil))
+		c, _ := g.Start("key", slowTask(0, 42, nil))
 		synctest.Wait()
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		for range 100 {
+		for i := range 100 {
 			if got, err := c.Wait(ctx); got != 42 || err != nil {
-				t.Fatalf("the result is %d, %v; want 42", got, err)
+				t.Fatalf("attempt %d: a context that has ended got %d, %v of a call that has ended, want 42", i, got, err)
 			}
 		}
 	})
 }
 
-// Run is told that its time is up a hundredth before the call ends, and knows
-// nothing of those who wait.
+// The context of Run ends a hundredth of the timeout before the call does, and has no
+// values of those who wait.
 func TestContextOfRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var g group
 		start := time.Now()
-		run := func(ctx context.Context, _ *call) (int, error) {
+		run := func(ctx context.Context) (int, error) {
 			if text := fmt.Sprint(ctx); strings.Contains(text, "WithValue") {
 				t.Errorf("the context has values: %s", text)
 			}
 			if deadline, ok := ctx.Deadline(); !ok || deadline.Sub(start) != timeout-timeout/100 {
-				t.Errorf("the context ends after %v", deadline.Sub(start))
+				t.Errorf("the context ends after %v (deadline: %v), want %v", deadline.Sub(start), ok, timeout-timeout/100)
 			}
 			<-ctx.Done()
 			if !errors.Is(context.Cause(ctx), flight.ErrTimeout) {
-				t.Errorf("the cause is %v", context.Cause(ctx))
+				t.Errorf("the context's cause is %v, want %v", context.Cause(ctx), flight.ErrTimeout)
 			}
 			return 0, fmt.Errorf("reading: %w", ctx.Err())
 		}
 		c, _ := g.Start("key", task{Timeout: timeout, Run: run})
 		_, err := c.Wait(context.Background())
 		if !errors.Is(err, context.DeadlineExceeded) || err == flight.ErrTimeout {
-			t.Errorf("error is %v, want that of Run", err)
+			t.Errorf("got error %v, want that of Run, which knows more than the group", err)
 		}
 		if took := time.Since(start); took != timeout-timeout/100 {
-			t.Errorf("took %v", took)
+			t.Errorf("the call took %v, want %v", took, timeout-timeout/100)
 		}
 	})
 }
@@ -252,125 +260,175 @@ func TestContextEndsWithRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var g group
-		var left context.Context
-		run := func(ctx context.Context, _ *call) (int, error) { left = ctx; return 1, ctx.Err() }
+		var contextOfRun context.Context
+		run := func(ctx context.Context) (int, error) {
+			contextOfRun = ctx
+			return 1, ctx.Err()
+		}
 		c, _ := g.Start("key", task{Timeout: timeout, Run: run})
-		wants(t, c, 1)
+		assertResult(t, c, 1)
 		synctest.Wait()
-		if left.Err() != context.Canceled {
-			t.Errorf("the context has %v after Run returned", left.Err())
+		if contextOfRun.Err() != context.Canceled {
+			t.Errorf("after Run returned, its context has error %v, want %v", contextOfRun.Err(), context.Canceled)
 		}
 	})
 }
 
+// A call whose function never returns ends at its timeout. What the function returns
+// after that matters to nobody.
 func TestRunThatNeverReturns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var g group
-		var r recorder
+		var log commitLog
 		var afters atomic.Int32
 		release := make(chan struct{})
-		run := func(context.Context, *call) (int, error) {
+		run := func(context.Context) (int, error) {
 			<-release
 			return 42, nil
 		}
-		hanging := task{Timeout: timeout, Run: run, Commit: r.commit, After: func(int, error) { afters.Add(1) }}
 		start := time.Now()
-		c, _ := g.Start("key", hanging)
+		c, _ := g.Start("key", task{Timeout: timeout, Run: run, Commit: log.commit, After: func(int, error) { afters.Add(1) }})
 		_, err := c.Wait(context.Background())
 		if err != flight.ErrTimeout || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("error is %v, want ErrTimeout", err)
+			t.Errorf("got error %v, want ErrTimeout, which is a context.DeadlineExceeded", err)
 		}
 		if took := time.Since(start); took != timeout {
-			t.Errorf("took %v, want %v", took, timeout)
+			t.Errorf("the call took %v, want its timeout, %v", took, timeout)
 		}
-		next, started := g.Start("key", after(time.Second, 1, r.commit))
+		next, started := g.Start("key", slowTask(time.Second, 1, log.commit))
 		if !started {
-			t.Error("the call that timed out is still in the way")
+			t.Error("a call that has timed out keeps the next one from starting")
 		}
-		close(release) // too late to matter to anybody
-		wants(t, next, 1)
-		r.want(t, "key 0 "+err.Error(), "key 1 <nil>")
+		close(release)
+		assertResult(t, next, 1)
+		log.assertCommits(t, "key: 0, "+flight.ErrTimeout.Error(), "key: 1, <nil>")
 		if afters.Load() != 1 {
 			t.Errorf("After was called %d times, want once", afters.Load())
 		}
 	})
 }
 
-func TestPanic(t *testing.T) {
+// A panic is an error to all waiters. Its text has the message of a runtime error, and of
+// any other value only the type.
+func TestRunPanics(t *testing.T) {
 	t.Parallel()
-	var nobody *call
-	var none []int
-	tests := map[string]struct {
+	var noCall *call
+	var noInts []int
+	tests := []struct {
+		name string
 		run  func()
 		text string
 	}{
-		"a string":      {func() { panic("secret") }, "panic with a string"},
-		"an error":      {func() { panic(errors.New("secret")) }, "panic with a *errors.errorString"},
-		"nil":           {func() { panic(nil) }, "panic: " + new(runtime.PanicNilError).Error()},
-		"nil pointer":   {func() { _, _ = nobody.Wait(context.TODO()) }, "panic: runtime error: invalid memory address or nil pointer dereference"},
-		"out of bounds": {func() { _ = none[len(none)] }, "panic: runtime error: index out of range [0] with length 0"},
+		{"with a string", func() { panic("secret") }, "panic with a string"},
+		{"with an error", func() { panic(errors.New("secret")) }, "panic with a *errors.errorString"},
+		{"with nil", func() { panic(nil) }, "panic: " + new(runtime.PanicNilError).Error()},
+		{"nil pointer", func() { _, _ = noCall.Wait(context.TODO()) }, "panic: runtime error: invalid memory address or nil pointer dereference"},
+		{"index out of range", func() { _ = noInts[len(noInts)] }, "panic: runtime error: index out of range [0] with length 0"},
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				var g group
-				var r recorder
-				run := func(context.Context, *call) (int, error) { tt.run(); return 1, nil }
-				c, _ := g.Start("key", task{Timeout: timeout, Run: run, Commit: r.commit})
-				for range 3 {
+				var log commitLog
+				run := func(context.Context) (int, error) {
+					tt.run()
+					return 1, nil
+				}
+				c, _ := g.Start("key", task{Timeout: timeout, Run: run, Commit: log.commit})
+				for i := range 3 {
 					_, err := c.Wait(context.Background())
 					var panicked *flight.PanicError
 					if !errors.As(err, &panicked) || !strings.Contains(string(panicked.Stack), "flight_test") {
-						t.Fatalf("error is %#v, want a *PanicError with a stack", err)
+						t.Fatalf("waiter %d got error %#v, want a *PanicError with the stack of Run", i, err)
 					}
 					if got := err.Error(); got != tt.text {
-						t.Errorf("error is %q, want %q", got, tt.text)
+						t.Errorf("waiter %d got error %q, want %q", i, got, tt.text)
 					}
 				}
-				r.want(t, "key 0 "+tt.text)
+				log.assertCommits(t, "key: 0, "+tt.text)
 				if g.Len() != 0 {
-					t.Error("the call is still under way")
+					t.Errorf("after the panic, %d calls are under way, want none", g.Len())
 				}
 			})
 		})
 	}
 }
 
-func TestGoexit(t *testing.T) {
+func TestRunEndsItsGoroutine(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var g group
-		var r recorder
-		run := func(context.Context, *call) (int, error) { runtime.Goexit(); return 1, nil }
-		c, _ := g.Start("key", task{Timeout: timeout, Run: run, Commit: r.commit})
-		if got, err := c.Wait(context.Background()); got != 0 || err == nil {
-			t.Errorf("the result is %d, %v; want an error", got, err)
+		var log commitLog
+		run := func(context.Context) (int, error) {
+			runtime.Goexit()
+			return 1, nil
 		}
-		r.want(t, "key 0 the call ended its goroutine")
+		c, _ := g.Start("key", task{Timeout: timeout, Run: run, Commit: log.commit})
+		if got, err := c.Wait(context.Background()); got != 0 || err == nil {
+			t.Errorf("got %d, %v; want an error", got, err)
+		}
+		log.assertCommits(t, "key: 0, the call ended its goroutine")
 	})
 }
 
-// After sees the result once, when the call is no longer under way; it may use the
+// After is told the result once, when the call is no longer under way. It may use the
 // group.
 func TestAfter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var g group
-		var got []int
-		work := after(time.Second, 42, nil)
+		var results []int
+		work := slowTask(time.Second, 42, nil)
 		work.After = func(val int, err error) {
 			if g.Len() != 0 || err != nil {
-				t.Errorf("%d calls are under way, error %v", g.Len(), err)
+				t.Errorf("in After: %d calls are under way, error %v; want none", g.Len(), err)
 			}
-			got = append(got, val)
+			results = append(results, val)
 		}
 		g.Start("key", work)
 		time.Sleep(2 * timeout)
 		synctest.Wait()
-		if len(got) != 1 || got[0] != 42 {
-			t.Errorf("After saw %v, want 42 once", got)
+		if !slices.Equal(results, []int{42}) {
+			t.Errorf("After was told %v, want 42 once", results)
 		}
 	})
+}
+
+// The next Start sees what the last call committed: between the end of one call and the
+// start of another there is no gap in which to do the work twice. The results are kept in
+// plain variables, for the race detector to watch.
+func TestCommitIsSeenByTheNextStart(t *testing.T) {
+	t.Parallel()
+	const rounds, callers = 200, 8
+	var g group
+	for round := range rounds {
+		var cached, runs int
+		work := task{
+			Timeout: time.Minute,
+			Run: func(context.Context) (int, error) {
+				if cached == 0 {
+					runs++
+					return 42, nil
+				}
+				return cached, nil
+			},
+			Commit: func(_ string, val int, err error) error {
+				cached = val
+				return err
+			},
+		}
+		var waiters sync.WaitGroup
+		for range callers {
+			waiters.Go(func() {
+				c, _ := g.Start("key", work)
+				assertResult(t, c, 42)
+			})
+		}
+		waiters.Wait()
+		if runs != 1 {
+			t.Fatalf("round %d: the work was done %d times, want once", round, runs)
+		}
+	}
 }
