@@ -11,10 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/flows/customer"
 )
 
-func TestKeyForms(t *testing.T) {
+func TestFormsOfCertificatesAndKeys(t *testing.T) {
 	t.Parallel()
 	from, to := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
 	rsaKey := must(rsa.GenerateKey(rand.Reader, 2048))(t)
@@ -23,71 +24,68 @@ func TestKeyForms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rsaCert, ecCert, edCert := certify(t, rsaKey, from, to), certify(t, ecKey, from, to), certify(t, edKey, from, to)
-	pkcs8 := func(key any) string { return encode(t, "PRIVATE KEY", must(x509.MarshalPKCS8PrivateKey(key))(t)) }
-	parameters := encode(t, "EC PARAMETERS", []byte{6, 8, 42, 134, 72, 206, 61, 3, 1, 7})
-	for name, p := range map[string][2]string{
-		"PKCS #1":        {rsaCert, encode(t, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey))},
-		"PKCS #8 RSA":    {rsaCert, pkcs8(rsaKey)},
-		"PKCS #8 EC":     {ecCert, pkcs8(ecKey)},
-		"PKCS #8 Ed":     {edCert, pkcs8(edKey)},
-		"SEC 1":          {ecCert, encode(t, "EC PRIVATE KEY", must(x509.MarshalECPrivateKey(ecKey))(t))},
-		"EC parameters":  {ecCert, parameters + encode(t, "EC PRIVATE KEY", must(x509.MarshalECPrivateKey(ecKey))(t))},
-		"chain":          {ecCert + rsaCert, pkcs8(ecKey)},
-		"text around it": {"Subject: client\n" + ecCert + "\n", "\n" + pkcs8(ecKey)},
+	rsaCert, ecCert, edCert := selfSigned(t, rsaKey, from, to), selfSigned(t, ecKey, from, to), selfSigned(t, edKey, from, to)
+	pkcs8 := func(key any) string { return toPEM("PRIVATE KEY", must(x509.MarshalPKCS8PrivateKey(key))(t)) }
+	sec1 := toPEM("EC PRIVATE KEY", must(x509.MarshalECPrivateKey(ecKey))(t))
+	for _, test := range []struct{ name, certificate, key string }{
+		{"RSA in PKCS #1", rsaCert, toPEM("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey))},
+		{"RSA in PKCS #8", rsaCert, pkcs8(rsaKey)},
+		{"ECDSA in PKCS #8", ecCert, pkcs8(ecKey)},
+		{"Ed25519 in PKCS #8", edCert, pkcs8(edKey)},
+		{"ECDSA in SEC 1", ecCert, sec1},
+		{"ECDSA in SEC 1, after its parameters", ecCert, toPEM("EC PARAMETERS", []byte{6, 8, 42, 134, 72, 206, 61, 3, 1, 7}) + sec1},
+		{"a chain", ecCert + rsaCert, pkcs8(ecKey)},
+		{"text around the blocks", "Subject: client\n" + ecCert + "\n", "\n" + pkcs8(ecKey)},
 	} {
-		creds := parsed(t, map[string]any{"certificate": p[0], "privateKey": p[1]})
-		if _, err := customer.NewFlow(creds, nil); err != nil {
-			t.Errorf("%s: %v", name, err)
+		creds := parseWith(t, map[string]any{"certificate": test.certificate, "privateKey": test.key})
+		if _, err := creds.NewFlow(flows.Options{}); err != nil {
+			t.Errorf("%s: %v", test.name, err)
 		}
 	}
 }
 
-func TestBadCertificates(t *testing.T) {
+func TestCertificatesThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	cert, key := pair(t, now.Add(-time.Hour), now.Add(time.Hour))
-	otherCert, otherKey := pair(t, now.Add(-time.Hour), now.Add(time.Hour))
-	expiredCert, expiredKey := pair(t, now.Add(-2*time.Hour), now.Add(-time.Hour))
-	futureCert, futureKey := pair(t, now.Add(time.Hour), now.Add(2*time.Hour))
+	cert, key := newKeyPair(t, now.Add(-time.Hour), now.Add(time.Hour))
+	otherCert, otherKey := newKeyPair(t, now.Add(-time.Hour), now.Add(time.Hour))
+	expiredCert, expiredKey := newKeyPair(t, now.Add(-2*time.Hour), now.Add(-time.Hour))
+	futureCert, futureKey := newKeyPair(t, now.Add(time.Hour), now.Add(2*time.Hour))
 	legacy := strings.Replace(key, "-----\n", "-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n", 1)
-	for name, test := range map[string]struct{ cert, key, field, want string }{
-		"garbage":             {"hidden", key, "certificate", "no PEM block CERTIFICATE"},
-		"key as certificate":  {key, key, "certificate", "no PEM block CERTIFICATE in it, but one of another type"},
-		"escaped newlines":    {strings.ReplaceAll(cert, "\n", `\n`), key, "certificate", `no PEM block CERTIFICATE in it: its line breaks are the two characters \n`},
-		"not DER":             {encode(t, "CERTIFICATE", []byte("hidden")), key, "certificate", "not a certificate"},
-		"bad chain":           {cert + encode(t, "CERTIFICATE", []byte("hidden")), key, "certificate", "not a certificate"},
-		"expired":             {expiredCert, expiredKey, "certificate", "expired at " + now.Add(-time.Hour).UTC().Format("2006-01-02T15:")},
-		"not yet valid":       {futureCert, futureKey, "certificate", "not valid before " + now.Add(time.Hour).UTC().Format("2006-01-02T15:")},
-		"garbage key":         {cert, "hidden", "privateKey", "no PEM block PRIVATE KEY"},
-		"certificate as key":  {cert, cert, "privateKey", "no PEM block PRIVATE KEY in it, but one of another type"},
-		"key not DER":         {cert, encode(t, "PRIVATE KEY", []byte("hidden")), "privateKey", "failed to parse private key"},
-		"encrypted":           {cert, encode(t, "ENCRYPTED PRIVATE KEY", []byte("hidden")), "privateKey", "encrypted"},
-		"encrypted, legacy":   {cert, legacy, "privateKey", "encrypted"},
-		"of another":          {cert, otherKey, "privateKey", "does not match"},
-		"of another, swapped": {otherCert, key, "privateKey", "does not match"},
+	for _, test := range []struct{ name, certificate, key, field, want string }{
+		{"no PEM", "hidden", key, "certificate", "no PEM block CERTIFICATE"},
+		{"a key in place of the certificate", key, key, "certificate", "no PEM block CERTIFICATE in it, but one of another type"},
+		{"line breaks that are escaped", strings.ReplaceAll(cert, "\n", `\n`), key, "certificate", `no PEM block CERTIFICATE in it: its line breaks are the two characters \n`},
+		{"no DER", toPEM("CERTIFICATE", []byte("hidden")), key, "certificate", "not a certificate"},
+		{"no DER further down the chain", cert + toPEM("CERTIFICATE", []byte("hidden")), key, "certificate", "not a certificate"},
+		{"expired", expiredCert, expiredKey, "certificate", "expired at " + now.Add(-time.Hour).UTC().Format("2006-01-02T15:")},
+		{"not yet valid", futureCert, futureKey, "certificate", "not valid before " + now.Add(time.Hour).UTC().Format("2006-01-02T15:")},
+		{"a key that is not PEM", cert, "hidden", "privateKey", "no PEM block PRIVATE KEY"},
+		{"a certificate in place of the key", cert, cert, "privateKey", "no PEM block PRIVATE KEY in it, but one of another type"},
+		{"a key that is not DER", cert, toPEM("PRIVATE KEY", []byte("hidden")), "privateKey", "failed to parse private key"},
+		{"an encrypted key", cert, toPEM("ENCRYPTED PRIVATE KEY", []byte("hidden")), "privateKey", "encrypted"},
+		{"a key encrypted as in RFC 1421", cert, legacy, "privateKey", "encrypted"},
+		{"the key of another certificate", cert, otherKey, "privateKey", "does not match"},
+		{"the certificate of another key", otherCert, key, "privateKey", "does not match"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			_, err := customer.NewFlow(parsed(t, map[string]any{"certificate": test.cert, "privateKey": test.key}), nil)
-			checkConfigError(t, err, "", test.field, test.want)
-		})
+		_, err := parseWith(t, map[string]any{"certificate": test.certificate, "privateKey": test.key}).NewFlow(flows.Options{})
+		assertConfigError(t, test.name, err, "", test.field, test.want)
 	}
 }
 
-func TestHalfACertificate(t *testing.T) {
+func TestCertificateAndKeyBelongTogether(t *testing.T) {
 	t.Parallel()
-	creds := &customer.Credentials{TokenServiceURL: tokenURL, ClientID: "c", GatewayURL: gatewayURL, Source: "my vault"}
-	if _, err := customer.NewFlow(creds, nil); err != nil { // something else presents it
-		t.Error(err)
+	creds := customer.Credentials{TokenServiceURL: tokenURL, ClientID: "c", GatewayURL: gatewayURL, Source: "my vault"}
+	if _, err := creds.NewFlow(flows.Options{}); err != nil {
+		t.Errorf("neither of them, because something else presents the certificate: %v", err)
 	}
-	creds.Certificate, creds.PrivateKey = pair(t, time.Now(), time.Now().Add(time.Hour))
-	half := *creds
+	creds.Certificate, creds.PrivateKey = newKeyPair(t, time.Now().Add(-time.Minute), time.Now().Add(time.Hour))
+	half := creds
 	half.Certificate = ""
-	_, err := customer.NewFlow(&half, nil)
-	checkConfigError(t, err, "my vault", "Certificate", "empty")
-	half = *creds
+	_, err := half.NewFlow(flows.Options{})
+	assertConfigError(t, "only the key", err, "my vault", "Certificate", "empty")
+	half = creds
 	half.PrivateKey = ""
-	_, err = customer.NewFlow(&half, nil)
-	checkConfigError(t, err, "my vault", "PrivateKey", "empty")
+	_, err = half.NewFlow(flows.Options{})
+	assertConfigError(t, "only the certificate", err, "my vault", "PrivateKey", "empty")
 }

@@ -2,7 +2,6 @@ package customer
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +14,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/agwgo/agw/internal/wire"
+	"github.com/agwgo/agw/flows"
+	"github.com/agwgo/agw/internal/jsonobject"
+	"github.com/agwgo/agw/internal/pace"
+	"github.com/agwgo/agw/internal/tokenservice"
 	"github.com/agwgo/agw/tokensource"
 )
 
@@ -24,214 +26,184 @@ const (
 
 	// resource names the Agent Gateway to SAP Cloud Identity Services (RFC 8707).
 	resource = "urn:sap:identity:application:provider:name:agent-gateway"
-
-	grantClientCredentials = "client_credentials"                          // RFC 6749, section 4.4
-	grantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer" // RFC 7523, section 2.1
 )
 
-// Options configure a [Flow]. The zero value means the defaults.
-type Options struct {
-	// RootCAs are the authorities that the token service's certificate may come from.
-	// Default: the system's.
-	RootCAs *x509.CertPool
+// A flow is a [flows.Flow] and a [tokensource.Reloader]. It caches no tokens.
+type flow struct {
+	options flows.Options
+	pacer   *pace.Pacer // of all clients
 
-	// Base sends the token requests. Default: a transport of the flow's own. An
-	// [*http.Transport] is cloned. Anything else is used as it is: RootCAs have no
-	// effect on it, and it must present the client certificate by itself.
-	Base http.RoundTripper
-
-	// MaxConcurrentRequests is how many token requests are under way at once; more
-	// wait in line. Default 32.
-	MaxConcurrentRequests int
-
-	// DangerouslyAllowPlainHTTP accepts a token service at an http URL that is not on
-	// this machine: assertions and tokens can be read on their way.
-	DangerouslyAllowPlainHTTP bool
-
-	// Dependencies returns what the agent may call, in place of the credentials'
-	// Dependencies. It is called for each list of endpoints.
-	Dependencies func(context.Context) ([]Dependency, error)
+	client    atomic.Pointer[client] // in force
+	reloading sync.Mutex             // held by whoever replaces client
 }
 
-// A Flow obtains tokens of a customer's agent: it is a [tokensource.Flow] and a
-// [tokensource.Reloader]. It caches no tokens. It is safe for concurrent use.
-type Flow struct {
-	options Options
-	pacer   *wire.Pacer
-
-	current   atomic.Pointer[session]
-	reloading sync.Mutex // held by whoever is about to replace current
-}
-
-// A session is a set of credentials in force. It is immutable.
-type session struct {
-	creds    *Credentials
-	identity *tokensource.Identity
-	client   *wire.Client
+// A client is the OAuth client that credentials make. It is immutable.
+type client struct {
+	credentials *Credentials
+	identity    *tokensource.Identity
+	service     *tokenservice.Client
 }
 
 var (
-	_ tokensource.Flow     = (*Flow)(nil)
-	_ tokensource.Reloader = (*Flow)(nil)
+	_ flows.Credentials    = (*Credentials)(nil)
+	_ flows.Flow           = (*flow)(nil)
+	_ tokensource.Reloader = (*flow)(nil)
 )
 
-// NewFlow returns a flow with the given credentials, which it copies. If they came
-// from a file, they are read again when that has changed. opts may be nil. An error
-// is a [*ConfigError].
-func NewFlow(creds *Credentials, opts *Options) (*Flow, error) {
-	if creds == nil {
-		return nil, &ConfigError{Err: errors.New("the credentials are nil")}
+// NewFlow returns a flow with a copy of the credentials. An error is a
+// [*tokensource.ConfigError].
+//
+// If the credentials came from a file, a [tokensource.Source] of the flow has it read
+// again before each token request. Once its content is another one, that takes the place
+// of the credentials, including what was altered by hand.
+//
+// The credentials belong to one tenant: a tenant that the context of a call names has no
+// effect, nor have Tenant and TenantFunc of opts.
+func (c *Credentials) NewFlow(opts flows.Options) (flows.Flow, error) {
+	if c == nil {
+		return nil, &tokensource.ConfigError{Field: "Credentials", Err: errors.New("nil")}
 	}
-	if opts == nil {
-		opts = new(Options)
+	if n := opts.MaxConcurrentRequests; n < 0 {
+		return nil, &tokensource.ConfigError{Field: "MaxConcurrentRequests", Err: fmt.Errorf("%d, must be at least 0", n)}
 	}
-	if opts.MaxConcurrentRequests < 0 {
-		return nil, &ConfigError{Field: "MaxConcurrentRequests", Err: errors.New("negative")}
-	}
-	f := &Flow{options: *opts, pacer: wire.NewPacer(opts.MaxConcurrentRequests)}
-	c := *creds
-	c.Dependencies = slices.Clone(c.Dependencies)
-	s, err := f.newSession(&c)
+	own := *c
+	own.Dependencies = slices.Clone(c.Dependencies)
+	f := &flow{options: opts, pacer: pace.New(opts.MaxConcurrentRequests)}
+	first, err := f.newClient(&own)
 	if err != nil {
 		return nil, err
 	}
-	f.current.Store(s)
+	f.client.Store(first)
 	return f, nil
 }
 
-// newSession checks creds and makes a session of them.
-func (f *Flow) newSession(creds *Credentials) (*session, error) {
-	identity, err := creds.identity(f.options.DangerouslyAllowPlainHTTP)
-	if err != nil {
-		return nil, err
-	}
-	cert, err := creds.certificate(time.Now())
-	if err != nil {
-		return nil, err
-	}
-	if err := creds.checkDependencies(); err != nil {
-		return nil, err
-	}
-	client := wire.NewClient(wire.Config{
-		Base: f.options.Base, RootCAs: f.options.RootCAs, Certificate: cert, Pacer: f.pacer,
-	})
-	return &session{creds, identity, client}, nil
-}
-
-// identity checks who and where, and returns it.
-func (c *Credentials) identity(allowPlainHTTP bool) (*tokensource.Identity, error) {
-	names := c.names()
+// newClient checks credentials, and makes a client of them.
+func (f *flow) newClient(c *Credentials) (*client, error) {
+	allowPlainHTTP := f.options.DangerouslyAllowPlainHTTP
 	if strings.TrimSpace(c.ClientID) == "" {
-		return nil, c.errorIn(names.clientID, errEmpty)
+		return nil, c.errorIn("ClientID", jsonobject.ErrEmpty)
 	}
-	endpoint, err := wire.ParseEndpoint("", c.TokenServiceURL, allowPlainHTTP)
+	endpoint, err := tokenservice.ParseURL(c.TokenServiceURL, allowPlainHTTP)
 	if err != nil {
-		return nil, c.errorIn(names.tokenServiceURL, err)
+		return nil, c.errorIn("TokenServiceURL", err)
 	}
 	gateway, err := tokensource.ParseGatewayURL(c.GatewayURL)
-	if err != nil {
-		return nil, c.errorIn(names.gatewayURL, err)
+	if err == nil { // tokens travel there, so plain http is as bad as for the token service
+		_, err = tokenservice.ParseURL(gateway.String(), allowPlainHTTP)
 	}
-	return &tokensource.Identity{
-		Flow: flowName, TokenEndpoint: endpoint.String(), ClientID: c.ClientID, Resource: resource, GatewayURL: gateway,
+	if err != nil {
+		return nil, c.errorIn("GatewayURL", err)
+	}
+	certificate, err := c.certificate(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := c.checkDependencies(); err != nil {
+		return nil, err
+	}
+	return &client{
+		credentials: c,
+		identity: &tokensource.Identity{
+			Flow: flowName, TokenEndpoint: endpoint.String(), ClientID: c.ClientID, Resource: resource, GatewayURL: gateway,
+		},
+		service: tokenservice.New(f.options, certificate, f.pacer),
 	}, nil
 }
 
-// Identity returns the credentials in force.
-func (f *Flow) Identity() *tokensource.Identity { return f.current.Load().identity }
+// Identity returns the client in force.
+func (f *flow) Identity() *tokensource.Identity { return f.client.Load().identity }
 
-// ClientID returns the OAuth client id of the credentials in force.
-func (f *Flow) ClientID(context.Context) (string, error) { return f.current.Load().creds.ClientID, nil }
+// ClientID returns the client id of the credentials in force.
+func (f *flow) ClientID(context.Context) (string, error) { return f.Identity().ClientID, nil }
 
-// Tenant returns "": credentials of this flow belong to one tenant, so a requested
-// one has no meaning. It is not an error, so that programs for tenants of their
-// own run here too.
-func (f *Flow) Tenant(context.Context, string) (string, error) { return "", nil }
+// Tenant returns "" whatever is requested, so that programs for tenants of their own run
+// here, too.
+func (f *flow) Tenant(context.Context, string) (string, error) { return "", nil }
 
-// Fetch obtains a system token (RFC 6749, section 4.4), or, if s has a user, one in
-// exchange for the user's (RFC 7523). Errors are of type [*tokensource.Error].
-func (f *Flow) Fetch(ctx context.Context, s tokensource.Subject) (*tokensource.Response, error) {
-	current := f.current.Load()
-	r := wire.Request{
+// Fetch obtains a system token (RFC 6749, section 4.4) or, if s is a user, one in
+// exchange for the user's (RFC 7523, section 2.1). Errors are of type
+// [*tokensource.Error].
+func (f *flow) Fetch(ctx context.Context, s tokensource.Subject) (*tokensource.Response, error) {
+	current := f.client.Load()
+	r := tokenservice.Request{
 		Op:     "fetch system token",
 		Method: http.MethodPost,
 		URL:    current.identity.TokenEndpoint,
 		Form:   url.Values{"client_id": {current.identity.ClientID}, "resource": {resource}},
 	}
-	if s.UserToken == "" {
-		r.Form.Set("grant_type", grantClientCredentials)
+	if jwt := s.UserToken(); jwt == "" {
+		r.Form.Set("grant_type", "client_credentials")
 		r.Form.Set("response_type", "token")
 	} else {
 		r.Op = "exchange user token"
-		r.Form.Set("grant_type", grantJWTBearer)
-		r.Form.Set("assertion", s.UserToken)
+		r.Form.Set("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer")
+		r.Form.Set("assertion", jwt)
 		r.Form.Set("token_format", "jwt")
-		r.Secrets = []string{s.UserToken}
+		r.Secrets = []string{jwt}
 	}
-	token, err := current.client.Token(ctx, r)
+	resp, err := current.service.Token(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	return &tokensource.Response{TokenResponse: token, GatewayURL: current.identity.GatewayURL}, nil
+	resp.GatewayURL = current.identity.GatewayURL
+	return resp, nil
 }
 
-// CloseIdleConnections closes the connections that no request is using.
-func (f *Flow) CloseIdleConnections() { f.current.Load().client.CloseIdleConnections() }
-
-// Reload reads the credentials file again if it is another one than before, or if
-// refused is set. New credentials are in force at once, with new connections; an
-// error names the file, and the old credentials stay. It does nothing for
+// Reload reads the credentials file again, and puts its credentials in force if its
+// content has changed. If they make another client or have another certificate, there is
+// another Identity, with connections of its own. After an error, a
+// [*tokensource.ConfigError], the old credentials stay in force. Reload does nothing for
 // credentials that came from no file.
-func (f *Flow) Reload(_ context.Context, refused bool) error {
+func (f *flow) Reload(context.Context) error {
 	f.reloading.Lock()
 	defer f.reloading.Unlock()
-	old := f.current.Load()
-	if old.creds.file == nil {
+	old := f.client.Load()
+	if old.credentials.binding == "" {
 		return nil
 	}
-	path := old.creds.file.path
-	changed, err := old.creds.file.changed()
-	if err != nil {
-		return unreadable(path, err)
+	content, err := readBinding(old.credentials.binding)
+	if err != nil || content == old.credentials.content {
+		return err
 	}
-	if !changed && !refused {
-		return nil
-	}
-	creds, err := load(path)
+	creds, err := parseBinding(old.credentials.binding, content)
 	if err != nil {
 		return err
 	}
-	return f.replace(old, creds)
-}
-
-// replace puts creds in force. As far as they are those of old, its identity and
-// its connections stay.
-func (f *Flow) replace(old *session, creds *Credentials) error {
-	if creds.sameAccess(old.creds) {
+	if creds.sameAccess(old.credentials) {
 		if err := creds.checkDependencies(); err != nil {
 			return err
 		}
-		f.current.Store(&session{creds, old.identity, old.client})
+		f.client.Store(&client{credentials: creds, identity: old.identity, service: old.service})
 		return nil
 	}
-	s, err := f.newSession(creds)
+	next, err := f.newClient(creds)
 	if err != nil {
 		return err
 	}
-	f.current.Store(s)
-	old.client.CloseIdleConnections()
+	f.client.Store(next)
+	old.service.CloseIdleConnections()
 	return nil
 }
 
+// sameAccess reports whether c and d differ in nothing that tokens are obtained with.
+func (c *Credentials) sameAccess(d *Credentials) bool {
+	return c.TokenServiceURL == d.TokenServiceURL && c.ClientID == d.ClientID &&
+		c.Certificate == d.Certificate && c.PrivateKey == d.PrivateKey && c.GatewayURL == d.GatewayURL
+}
+
+// Purge does nothing: the flow remembers nothing that can be dropped.
+func (f *flow) Purge() {}
+
+// CloseIdleConnections closes the connections to the token service that no request is
+// using.
+func (f *flow) CloseIdleConnections() { f.client.Load().service.CloseIdleConnections() }
+
 // Format prints the credentials in force without their secrets, whatever the verb.
-func (f *Flow) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, f.describe()) }
+func (f *flow) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, f.describe()) }
 
 // LogValue returns what Format prints.
-func (f *Flow) LogValue() slog.Value { return slog.StringValue(f.describe()) }
+func (f *flow) LogValue() slog.Value { return slog.StringValue(f.describe()) }
 
-func (f *Flow) describe() string {
-	if f == nil {
-		return "customer.Flow{none}"
-	}
-	return "customer.Flow{" + f.current.Load().creds.describe() + "}"
+func (f *flow) describe() string {
+	return "customer.flow{" + f.client.Load().credentials.describe() + "}"
 }

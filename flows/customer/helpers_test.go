@@ -1,7 +1,6 @@
 package customer_test
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -19,19 +18,25 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/agwgo/agw/agwtest"
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/flows/customer"
 	"github.com/agwgo/agw/tokensource"
 )
 
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
 const (
-	tokenURL   = "https://tokens.example/oauth2/token"
-	gatewayURL = "https://gateway.example"
-	ordID      = "sap.s4:apiAccess:salesOrder:v1"
-	userJWT    = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSIsImF1ZCI6ImFndyJ9.c2lnbmF0dXJlLW9mLWFsaWNl"
+	tokenURL    = "https://tokens.example/oauth2/token"
+	gatewayURL  = "https://gateway.example"
+	ordID       = "sap.s4:apiAccess:salesOrder:v1"
+	userJWT     = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSIsImF1ZCI6ImFndyJ9.c2lnbmF0dXJlLW9mLWFsaWNl"
+	bindingType = "integration-credentials"
 )
 
-// must fails the test if there is an error.
+// must returns a function that fails the test if there is an error, and else returns v.
 func must[T any](v T, err error) func(testing.TB) T {
 	return func(t testing.TB) T {
 		t.Helper()
@@ -42,47 +47,51 @@ func must[T any](v T, err error) func(testing.TB) T {
 	}
 }
 
-// pair makes a self-signed certificate and its key.
-func pair(t testing.TB, notBefore, notAfter time.Time) (certPEM, keyPEM string) {
+// newKeyPair returns a new self-signed certificate and its key.
+func newKeyPair(t testing.TB, notBefore, notAfter time.Time) (certPEM, keyPEM string) {
 	t.Helper()
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
-	return certify(t, key, notBefore, notAfter), encode(t, "PRIVATE KEY", must(x509.MarshalPKCS8PrivateKey(key))(t))
+	return selfSigned(t, key, notBefore, notAfter), toPEM("PRIVATE KEY", must(x509.MarshalPKCS8PrivateKey(key))(t))
 }
 
-func certify(t testing.TB, key crypto.Signer, notBefore, notAfter time.Time) string {
+func selfSigned(t testing.TB, key crypto.Signer, notBefore, notAfter time.Time) (certPEM string) {
 	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "client"}, NotBefore: notBefore, NotAfter: notAfter}
-	return encode(t, "CERTIFICATE", must(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))(t))
+	return toPEM("CERTIFICATE", must(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))(t))
 }
 
-func encode(t testing.TB, kind string, der []byte) string {
-	t.Helper()
-	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+func toPEM(blockType string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: blockType, Bytes: der}))
 }
 
-// object is a credentials object that is complete.
-func object(t testing.TB) map[string]any {
+// credentialsObject returns a complete object of a credentials file.
+func credentialsObject(t testing.TB) map[string]any {
 	t.Helper()
-	cert, key := pair(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	cert, key := newKeyPair(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
 	return map[string]any{
 		"tokenServiceUrl": tokenURL, "clientid": "the-client", "certificate": cert, "privateKey": key,
 		"gatewayUrl": gatewayURL + "/", "integrationDependencies": []any{map[string]any{"ordId": ordID, "globalTenantId": "tenant-1"}},
 	}
 }
 
-func marshal(t testing.TB, v any) []byte {
+// parseWith parses a complete object in which some keys have been changed.
+func parseWith(t testing.TB, changes map[string]any) *customer.Credentials {
 	t.Helper()
-	var b bytes.Buffer
-	if err := json.NewEncoder(&b).Encode(v); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
+	o := credentialsObject(t)
+	maps.Copy(o, changes)
+	return must(customer.Parse(toJSON(t, o)))(t)
 }
 
-// mount writes a binding below root.
-func mount(t testing.TB, root, name, kind string, credentials []byte) string {
+func toJSON(t testing.TB, v any) []byte {
 	t.Helper()
-	files := map[string][]byte{"type": []byte(kind)}
+	return must(json.Marshal(v))(t)
+}
+
+// writeBinding mounts a binding below root, without a credentials file if that is nil. It
+// returns the path of that file.
+func writeBinding(t testing.TB, root, name, typeText string, credentials []byte) (path string) {
+	t.Helper()
+	files := map[string][]byte{"type": []byte(typeText)}
 	if credentials != nil {
 		files["credentials"] = credentials
 	}
@@ -93,52 +102,56 @@ func mount(t testing.TB, root, name, kind string, credentials []byte) string {
 	return filepath.Join(directory, "credentials")
 }
 
-// parsed returns credentials with some keys altered.
-func parsed(t testing.TB, alter map[string]any) *customer.Credentials {
+// writeFile writes a plain file, and the directories above it.
+func writeFile(t testing.TB, path, content string) {
 	t.Helper()
-	o := object(t)
-	maps.Copy(o, alter)
-	return must(customer.Parse(marshal(t, o)))(t)
-}
-
-func write(t testing.TB, path, content string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(content), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// checkConfigError checks that err is a ConfigError about a field at a source.
-func checkConfigError(t testing.TB, err error, source, field, text string) {
+func newFlow(t testing.TB, creds *customer.Credentials, opts flows.Options) flows.Flow {
 	t.Helper()
-	e := (*customer.ConfigError)(nil)
-	if !errors.As(err, &e) {
-		t.Errorf("error %v (%T), want a *ConfigError", err, err)
-		return
-	}
-	if e.Source != source || e.Field != field || !strings.Contains(e.Error(), text) {
-		t.Errorf("error %q: source %q, field %q; want %q, %q and %q", e, e.Source, e.Field, source, field, text)
-	}
-	for _, part := range []string{source, field} {
-		if !strings.Contains(e.Error(), part) {
-			t.Errorf("error %q does not name %q", e, part)
-		}
-	}
-	if errors.Is(err, tokensource.ErrNoCredentials) {
-		t.Errorf("error %q is an ErrNoCredentials", e)
-	}
-	if strings.Contains(e.Error(), "hidden") || strings.Contains(e.Error(), "-----") {
-		t.Errorf("error %q quotes its input", e)
-	}
+	return must(creds.NewFlow(opts))(t)
 }
 
-// double starts a double that ends with the test.
-func double(t testing.TB, options agwtest.Options) *agwtest.Server {
+// loadFlow returns a flow of the binding below root.
+func loadFlow(t testing.TB, root string, opts flows.Options) flows.Flow {
+	t.Helper()
+	return newFlow(t, must(customer.LoadFile(root))(t), opts)
+}
+
+func newSource(t testing.TB, flow tokensource.Flow) *tokensource.Source {
+	t.Helper()
+	return must(tokensource.New(flow, tokensource.Options{}))(t)
+}
+
+func startDouble(t testing.TB, options agwtest.Options) *agwtest.Server {
 	t.Helper()
 	srv := must(agwtest.Start(options))(t)
 	t.Cleanup(srv.Close)
 	return srv
+}
+
+// assertConfigError fails unless err is a ConfigError about the given field at the given
+// source, whose text has the given part and quotes nothing of the configuration.
+func assertConfigError(t testing.TB, what string, err error, source, field, text string) {
+	t.Helper()
+	var e *tokensource.ConfigError
+	if !errors.As(err, &e) {
+		t.Errorf("%s: got error %v (%T), want a *ConfigError", what, err, err)
+		return
+	}
+	if e.Source != source || e.Field != field || !strings.Contains(e.Error(), text) {
+		t.Errorf("%s: got %q with source %q and field %q, want %q, %q and %q", what, e, e.Source, e.Field, text, source, field)
+	}
+	if !strings.Contains(e.Error(), source) || !strings.Contains(e.Error(), field) {
+		t.Errorf("%s: error %q does not name %q and %q", what, e, source, field)
+	}
+	if errors.Is(err, flows.ErrNoCredentials) {
+		t.Errorf("%s: error %q is an ErrNoCredentials, though there are credentials", what, e)
+	}
+	if strings.Contains(e.Error(), "hidden") || strings.Contains(e.Error(), "-----") {
+		t.Errorf("%s: error %q quotes the configuration", what, e)
+	}
 }

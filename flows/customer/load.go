@@ -1,136 +1,153 @@
 package customer
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/agwgo/agw/flows"
+	"github.com/agwgo/agw/internal/mount"
 	"github.com/agwgo/agw/tokensource"
 )
 
 const (
-	rootVariable = "SERVICE_BINDING_ROOT"
-	defaultRoot  = "/bindings"
-	bindingType  = "integration-credentials"
-	environment  = "environment"
+	rootVariable    = "SERVICE_BINDING_ROOT"
+	defaultRoot     = "/bindings"
+	bindingType     = "integration-credentials" // what the file typeFile of a binding says
+	typeFile        = "type"
+	credentialsFile = "credentials"
+	environment     = "environment"
 )
 
-// Load returns the credentials of this process: those of a file, or else those of
-// the environment; see the package comment. If there are none, the error is a
-// [*NotFoundError]; if there are some that cannot be read, it is a [*ConfigError].
+// Load returns the credentials of this process: those of a file, or else those of the
+// environment; see the package documentation. If there are none, the error is a
+// [*flows.NotFoundError]. If there are some that cannot be read, it is a
+// [*tokensource.ConfigError].
 func Load() (*Credentials, error) {
-	fromFile, err := LoadFile(root())
-	if !errors.Is(err, tokensource.ErrNoCredentials) {
-		return fromFile, err
+	root, ok := os.LookupEnv(rootVariable)
+	if !ok {
+		root = defaultRoot
 	}
-	fromEnv, envErr := LoadEnv()
-	if !errors.Is(envErr, tokensource.ErrNoCredentials) {
-		return fromEnv, envErr
+	creds, err := LoadFile(root)
+	var noFile, noVariables *flows.NotFoundError
+	if !errors.As(err, &noFile) {
+		return creds, err
 	}
-	return nil, &NotFoundError{Looked: append(looked(err), looked(envErr)...)}
+	creds, err = LoadEnv()
+	if !errors.As(err, &noVariables) {
+		return creds, err
+	}
+	return nil, &flows.NotFoundError{Places: append(noFile.Places, noVariables.Places...)}
 }
 
-// root returns the directory of all bindings; "" for none.
-func root() string {
-	if root, ok := os.LookupEnv(rootVariable); ok {
-		return root
-	}
-	return defaultRoot
-}
-
-func looked(err error) []string {
-	if e := (*NotFoundError)(nil); errors.As(err, &e) {
-		return e.Looked
-	}
-	return nil
-}
-
-// LoadFile returns the credentials in the first binding, by name, below root. If
-// there is no binding, or root is "", the error is a [*NotFoundError].
+// LoadFile returns the credentials of the first binding, by name, below root. If there is
+// none, or root is "", the error is a [*flows.NotFoundError]. If there is one that cannot
+// be read, it is a [*tokensource.ConfigError].
 func LoadFile(root string) (*Credentials, error) {
 	if root == "" {
-		return nil, &NotFoundError{Looked: []string{"no file, because " + rootVariable + " is empty"}}
+		return nil, notFound("files", "not read, because "+rootVariable+" is empty")
 	}
+	const hint = " (set " + rootVariable + " for another directory)"
 	entries, err := os.ReadDir(root)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, notFound(root, "does not exist"+hint)
+	case err != nil:
 		return nil, unreadable(root, err)
 	}
-	place := fmt.Sprintf("%s (set %s for another), ", root, rootVariable)
-	if err != nil {
-		place += "which does not exist"
-	} else {
-		place += "where no directory has a file \"type\" that says " + bindingType + " and a file \"credentials\""
-	}
+	problem := fmt.Sprintf("no directory in it has a file %q that says %s and a file %q%s", typeFile, bindingType, credentialsFile, hint)
 	for _, entry := range entries {
-		directory := filepath.Join(root, entry.Name())
-		found, note := isBinding(directory)
-		if found {
-			return load(filepath.Join(directory, "credentials"))
+		binding := filepath.Join(root, entry.Name())
+		if info, err := os.Stat(binding); err != nil || !info.IsDir() {
+			continue
 		}
-		place += note
+		files, err := mount.Read(binding, typeFile)
+		if err != nil {
+			problem += fmt.Sprintf("; %v", err)
+			continue
+		}
+		if strings.TrimSpace(files[typeFile]) != bindingType {
+			continue
+		}
+		content, err := readBinding(binding)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			problem += fmt.Sprintf("; %s has no file %q", binding, credentialsFile)
+		case err != nil:
+			return nil, err
+		default:
+			return parseBinding(binding, content)
+		}
 	}
-	return nil, &NotFoundError{Looked: []string{place}}
+	return nil, notFound(root, problem)
 }
 
-// isBinding reports whether directory is a binding of our type; if it looks as if
-// it were meant to be one, note says what is wrong with it.
-func isBinding(directory string) (found bool, note string) {
-	if info, err := os.Stat(directory); err != nil || !info.IsDir() {
-		return false, ""
+// readBinding returns the content of a binding's credentials file.
+func readBinding(binding string) (string, error) {
+	files, err := mount.Read(binding, credentialsFile)
+	content, ok := files[credentialsFile]
+	if err == nil && !ok {
+		err = fs.ErrNotExist
 	}
-	path := filepath.Join(directory, "type")
-	_, content, err := readFile(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return false, ""
-	case err != nil:
-		return false, fmt.Sprintf(" (%v)", err)
-	case string(bytes.TrimSpace(content)) != bindingType:
-		return false, ""
+	if err != nil {
+		return "", unreadable(filepath.Join(binding, credentialsFile), err)
 	}
-	if _, err := os.Stat(filepath.Join(directory, "credentials")); errors.Is(err, os.ErrNotExist) {
-		return false, fmt.Sprintf(" (%s has no credentials)", directory)
-	}
-	return true, ""
+	return content, nil
 }
 
-// LoadEnv returns the credentials in the environment. Unless all three variables
-// of the package comment are set and not empty, the error is a [*NotFoundError].
-func LoadEnv() (*Credentials, error) {
-	c := &Credentials{Source: environment, fields: envFields()}
-	c.ClientID = os.Getenv(c.fields.clientID)
-	c.TokenServiceURL = os.Getenv(c.fields.tokenServiceURL)
-	c.GatewayURL = os.Getenv(c.fields.gatewayURL)
-	if missing := c.unset(); len(missing) > 0 {
-		verb := " is"
-		if len(missing) > 1 {
-			verb = " are"
-		}
-		return nil, &NotFoundError{Looked: []string{"the environment, where " + strings.Join(missing, ", ") + verb + " not set"}}
-	}
-	dependencies := os.Getenv(c.fields.dependencies)
-	if strings.TrimSpace(dependencies) == "" {
-		return c, nil
-	}
-	if err := c.setDependencies([]byte(dependencies)); err != nil {
+// parseBinding returns the credentials of a binding whose credentials file was read.
+func parseBinding(binding, content string) (*Credentials, error) {
+	c, err := parse([]byte(content), filepath.Join(binding, credentialsFile))
+	if err != nil {
 		return nil, err
+	}
+	c.binding, c.content = binding, content
+	return c, nil
+}
+
+// unreadable returns the error of a file or directory that cannot be read.
+func unreadable(path string, err error) error {
+	var withPath *fs.PathError
+	if errors.As(err, &withPath) {
+		err = withPath.Err // the path is the source
+	}
+	return &tokensource.ConfigError{Source: path, Err: err}
+}
+
+// LoadEnv returns the credentials of the environment. Unless all three variables of the
+// package documentation are set and not blank, the error is a [*flows.NotFoundError].
+// If INTEGRATION_DEPENDENCIES cannot be read, it is a [*tokensource.ConfigError].
+func LoadEnv() (*Credentials, error) {
+	c := &Credentials{Source: environment, names: namesInEnvironment}
+	var missing []string
+	for _, f := range []struct {
+		name string
+		to   *string
+	}{
+		{"ClientID", &c.ClientID},
+		{"TokenServiceURL", &c.TokenServiceURL},
+		{"GatewayURL", &c.GatewayURL},
+	} {
+		variable := c.nameOf(f.name)
+		*f.to = os.Getenv(variable)
+		if strings.TrimSpace(*f.to) == "" {
+			missing = append(missing, variable)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, notFound(environment, "not set: "+strings.Join(missing, ", "))
+	}
+	if dependencies := os.Getenv(c.nameOf("Dependencies")); strings.TrimSpace(dependencies) != "" {
+		if err := c.parseDependencies([]byte(dependencies)); err != nil {
+			return nil, err
+		}
 	}
 	return c, nil
 }
 
-// unset returns the names of the variables that are needed and not there.
-func (c *Credentials) unset() (names []string) {
-	for _, v := range [][2]string{
-		{c.fields.clientID, c.ClientID},
-		{c.fields.tokenServiceURL, c.TokenServiceURL},
-		{c.fields.gatewayURL, c.GatewayURL},
-	} {
-		if strings.TrimSpace(v[1]) == "" {
-			names = append(names, v[0])
-		}
-	}
-	return names
+func notFound(place, problem string) error {
+	return &flows.NotFoundError{Places: []flows.Place{{Flow: flowName, Name: place, Problem: problem}}}
 }

@@ -7,14 +7,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/flows/customer"
 	"github.com/agwgo/agw/tokensource"
 )
 
-const kind = "integration-credentials"
-
-// clearEnv makes an environment without any credentials.
-func clearEnv(t *testing.T, root string) {
+// clearEnvironment makes an environment without credentials, whose bindings are below
+// root.
+func clearEnvironment(t *testing.T, root string) {
 	t.Helper()
 	t.Setenv("SERVICE_BINDING_ROOT", root)
 	for _, name := range []string{"INTEGRATION_CLIENT_ID", "INTEGRATION_AUTH_URL", "INTEGRATION_GATEWAY_URL", "INTEGRATION_DEPENDENCIES"} {
@@ -22,132 +22,140 @@ func clearEnv(t *testing.T, root string) {
 	}
 }
 
-func setEnv(t *testing.T) {
+func setVariables(t *testing.T) {
 	t.Helper()
 	t.Setenv("INTEGRATION_CLIENT_ID", "env-client")
 	t.Setenv("INTEGRATION_AUTH_URL", tokenURL)
 	t.Setenv("INTEGRATION_GATEWAY_URL", gatewayURL)
 }
 
+// assertNotFound fails unless err is a NotFoundError of the given places, in whose
+// problems the given parts are.
+func assertNotFound(t *testing.T, what string, err error, want ...flows.Place) {
+	t.Helper()
+	var e *flows.NotFoundError
+	if !errors.As(err, &e) || !errors.Is(err, flows.ErrNoCredentials) || len(e.Places) != len(want) {
+		t.Errorf("%s: got error %v (%T), want a *NotFoundError of %d places", what, err, err, len(want))
+		return
+	}
+	for i, place := range e.Places {
+		if place.Flow != "customer" || place.Name != want[i].Name || !strings.Contains(place.Problem, want[i].Problem) {
+			t.Errorf("%s: place %d is %+v, want %q in it", what, i, place, want[i])
+		}
+		if strings.Contains(place.Problem, "hidden") {
+			t.Errorf("%s: place %d quotes what is there: %+v", what, i, place)
+		}
+	}
+}
+
 func TestLoadFileTakesTheFirstBinding(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	credentials := func(client string) []byte {
-		o := object(t)
+	credentialsOf := func(client string) []byte {
+		o := credentialsObject(t)
 		o["clientid"] = client
-		return marshal(t, o)
+		return toJSON(t, o)
 	}
-	mount(t, root, "a-database", "postgresql", []byte("hidden"))
-	mount(t, root, "b-capital", "Integration-Credentials", []byte("hidden"))
-	mount(t, root, "c-nothing", kind, nil)
-	write(t, filepath.Join(root, "d-file"), kind)
-	write(t, filepath.Join(root, "e-odd", "type", "directory"), "")
-	mount(t, root, "z-last", kind, credentials("last"))
-	mount(t, root, "y-first", "\n "+kind+" \n", credentials("first"))
-	elsewhere := t.TempDir()
-	linked := mount(t, elsewhere, "linked", kind, credentials("linked"))
+	writeBinding(t, root, "a-database", "postgresql", []byte("hidden"))
+	writeBinding(t, root, "b-capital", "Integration-Credentials", []byte("hidden"))
+	writeBinding(t, root, "c-without-credentials", bindingType, nil)
+	writeFile(t, filepath.Join(root, "d-file"), bindingType)
+	writeFile(t, filepath.Join(root, "e-type-is-a-directory", "type", "x"), "")
+	writeFile(t, filepath.Join(root, "f-without-type", "credentials"), "hidden")
+	writeBinding(t, root, "z-last", bindingType, credentialsOf("last"))
+	writeBinding(t, root, "y-first", "\n "+bindingType+" \n", credentialsOf("first"))
 
 	c := must(customer.LoadFile(root))(t)
 	if want := filepath.Join(root, "y-first", "credentials"); c.ClientID != "first" || c.Source != want {
-		t.Errorf("client %q from %q", c.ClientID, c.Source)
+		t.Errorf("got client %q from %q, want that of %q", c.ClientID, c.Source, want)
 	}
+
+	linked := writeBinding(t, t.TempDir(), "linked", bindingType, credentialsOf("linked"))
 	if err := os.Symlink(filepath.Dir(linked), filepath.Join(root, "x-link")); err != nil {
 		t.Fatal(err)
 	}
 	if c := must(customer.LoadFile(root))(t); c.ClientID != "linked" {
-		t.Errorf("client %q, want that of the symbolic link", c.ClientID)
+		t.Errorf("got client %q, want that of the symbolic link, which comes first", c.ClientID)
 	}
 }
 
-func TestLoadFileNotFound(t *testing.T) {
+func TestLoadFileThatFindsNothing(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
-	mount(t, root, "meant", kind, nil)
-	write(t, filepath.Join(root, "odd", "type", "directory"), "")
-	for root, want := range map[string][]string{
-		"":                          {"SERVICE_BINDING_ROOT is empty"},
-		filepath.Join(root, "none"): {filepath.Join(root, "none"), "does not exist"},
-		t.TempDir():                 {kind, `"credentials"`},
-		root:                        {root, filepath.Join(root, "meant") + " has no credentials", filepath.Join(root, "odd", "type") + ": not a regular file"},
-	} {
-		_, err := customer.LoadFile(root)
-		if e := (*customer.NotFoundError)(nil); !errors.As(err, &e) || !errors.Is(err, tokensource.ErrNoCredentials) || len(e.Looked) != 1 {
-			t.Errorf("%q: %v", root, err)
-			continue
-		}
-		for _, part := range want {
-			if !strings.Contains(err.Error(), part) {
-				t.Errorf("%q: %v, want %q", root, err, part)
-			}
-		}
-	}
-}
-
-func TestLoadFileBroken(t *testing.T) {
-	t.Parallel()
-	file := filepath.Join(t.TempDir(), "file")
-	write(t, file, "")
-	_, err := customer.LoadFile(file)
-	checkConfigError(t, err, file, "", "not a directory")
-
-	root := t.TempDir()
-	path := mount(t, root, "a", kind, []byte(`{"clientid":"hidden"`))
-	_, err = customer.LoadFile(root)
-	checkConfigError(t, err, path, "", "not valid JSON at byte 20")
-
-	mount(t, root, "a", kind, []byte(`{"clientid":7}`))
-	_, err = customer.LoadFile(root)
-	checkConfigError(t, err, path, "tokenServiceUrl", "missing")
-
-	mount(t, root, "a", kind, []byte(strings.Repeat(" ", 1<<20)+"{}"))
-	_, err = customer.LoadFile(root)
-	checkConfigError(t, err, path, "", "larger than 1048576 bytes")
-
-	root = t.TempDir()
-	write(t, filepath.Join(root, "a", "type"), kind)
-	write(t, filepath.Join(root, "a", "credentials", "directory"), "")
-	_, err = customer.LoadFile(root)
-	checkConfigError(t, err, filepath.Join(root, "a", "credentials"), "", "not a regular file")
-
-	root = t.TempDir() // a link that leads nowhere is as good as no file
-	write(t, filepath.Join(root, "a", "type"), kind)
-	if err := os.Symlink("nowhere", filepath.Join(root, "a", "credentials")); err != nil {
+	empty, root := t.TempDir(), t.TempDir()
+	writeBinding(t, root, "incomplete", bindingType, nil)
+	writeFile(t, filepath.Join(root, "odd", "type", "directory"), "")
+	dangling := t.TempDir() // a link that leads nowhere is as good as no file
+	writeFile(t, filepath.Join(dangling, "a", "type"), bindingType)
+	if err := os.Symlink("nowhere", filepath.Join(dangling, "a", "credentials")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = customer.LoadFile(root); !errors.Is(err, tokensource.ErrNoCredentials) {
-		t.Error(err)
+	for _, test := range []struct {
+		name, root, wantName string
+		wantProblem          []string
+	}{
+		{"no root", "", "files", []string{"SERVICE_BINDING_ROOT is empty"}},
+		{"a root that does not exist", filepath.Join(root, "none"), filepath.Join(root, "none"), []string{"does not exist", "SERVICE_BINDING_ROOT"}},
+		{"an empty root", empty, empty, []string{`"type"`, bindingType, `"credentials"`, "SERVICE_BINDING_ROOT"}},
+		{"bindings that may be meant", root, root, []string{filepath.Join(root, "incomplete") + ` has no file "credentials"`, filepath.Join(root, "odd", "type") + ": not a regular file"}},
+		{"a dangling link", dangling, dangling, []string{filepath.Join(dangling, "a") + ` has no file "credentials"`}},
+	} {
+		_, err := customer.LoadFile(test.root)
+		for _, problem := range test.wantProblem {
+			assertNotFound(t, test.name, err, flows.Place{Name: test.wantName, Problem: problem})
+		}
 	}
 }
 
-func TestUnreadableFile(t *testing.T) {
+func TestLoadFileThatIsBroken(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	writeFile(t, file, "")
+	_, err := customer.LoadFile(file)
+	assertConfigError(t, "the root is a file", err, file, "", "not a directory")
+
+	root := t.TempDir()
+	for _, test := range []struct{ name, content, field, want string }{
+		{"not JSON", `{"clientid":"hidden"`, "", "not valid JSON at byte 20"},
+		{"incomplete", `{"clientid":7}`, "tokenServiceUrl", "missing"},
+		{"too large", strings.Repeat(" ", 1<<20) + "{}", "", "larger than 1048576 bytes"},
+	} {
+		path := writeBinding(t, root, "a", bindingType, []byte(test.content))
+		_, err := customer.LoadFile(root)
+		assertConfigError(t, test.name, err, path, test.field, test.want)
+	}
+
+	root = t.TempDir()
+	writeFile(t, filepath.Join(root, "a", "type"), bindingType)
+	writeFile(t, filepath.Join(root, "a", "credentials", "directory"), "")
+	_, err = customer.LoadFile(root)
+	assertConfigError(t, "a directory", err, filepath.Join(root, "a", "credentials"), "", "not a regular file")
+}
+
+func TestLoadFileWithoutPermission(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	path := mount(t, root, "a", kind, marshal(t, object(t)))
+	path := writeBinding(t, root, "a", bindingType, toJSON(t, credentialsObject(t)))
 	if err := os.Chmod(path, 0); err != nil {
 		t.Fatal(err)
 	}
-	want := "permission denied"
-	if f, err := os.Open(path); err == nil { // this user may read everything, but a directory
+	if f, err := os.Open(path); err == nil {
 		_ = f.Close()
-		want = "not a regular file"
-		if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
-			t.Fatal(err)
-		}
+		t.Skip("this user may read everything")
 	}
 	_, err := customer.LoadFile(root)
-	checkConfigError(t, err, path, "", want)
+	assertConfigError(t, "without permission", err, path, "", "permission denied")
 }
 
 func TestLoadEnv(t *testing.T) {
-	clearEnv(t, "")
-	setEnv(t)
+	clearEnvironment(t, "")
+	setVariables(t)
 	c := must(customer.LoadEnv())(t)
-	if c.ClientID != "env-client" || c.TokenServiceURL != tokenURL || c.GatewayURL != gatewayURL || c.Certificate+c.PrivateKey != "" || c.Dependencies != nil {
-		t.Errorf("%+v", c)
+	if c.ClientID != "env-client" || c.TokenServiceURL != tokenURL || c.GatewayURL != gatewayURL || c.Certificate+c.PrivateKey != "" || c.Dependencies != nil || c.Source != "environment" {
+		t.Errorf("got %v with dependencies %v, want what the three variables say", c, c.Dependencies)
 	}
 	t.Setenv("INTEGRATION_DEPENDENCIES", `[{"ordId":"a","globalTenantId":"b"}]`)
-	if c := must(customer.LoadEnv())(t); len(c.Dependencies) != 1 || c.Dependencies[0] != (customer.Dependency{ORDID: "a", GlobalTenantID: "b"}) {
-		t.Errorf("%+v", c.Dependencies)
+	if c := must(customer.LoadEnv())(t); len(c.Dependencies) != 1 || c.Dependencies[0] != (flows.Dependency{ORDID: "a", GlobalTenantID: "b"}) {
+		t.Errorf("got dependencies %v, want the one of the variable", c.Dependencies)
 	}
 	for value, want := range map[string][2]string{
 		"hidden":                             {"INTEGRATION_DEPENDENCIES", "not valid JSON"},
@@ -158,61 +166,69 @@ func TestLoadEnv(t *testing.T) {
 	} {
 		t.Setenv("INTEGRATION_DEPENDENCIES", value)
 		_, err := customer.LoadEnv()
-		checkConfigError(t, err, "environment", want[0], want[1])
+		assertConfigError(t, "dependencies "+value, err, "environment", want[0], want[1])
 	}
-	t.Setenv("INTEGRATION_DEPENDENCIES", "")
-	t.Setenv("INTEGRATION_AUTH_URL", "http://tokens.example/hidden")
-	_, err := customer.NewFlow(must(customer.LoadEnv())(t), nil)
-	checkConfigError(t, err, "environment", "INTEGRATION_AUTH_URL", "plain http")
-	if !errors.Is(err, tokensource.ErrInsecureURL) {
-		t.Error(err)
+}
+
+func TestVariablesAreNamedInErrors(t *testing.T) {
+	clearEnvironment(t, "")
+	for _, test := range []struct{ variable, value, field, want string }{
+		{"INTEGRATION_AUTH_URL", "http://tokens.example/hidden", "INTEGRATION_AUTH_URL", "plain http"},
+		{"INTEGRATION_GATEWAY_URL", "https://g.example/?hidden", "INTEGRATION_GATEWAY_URL", "more than"},
+		{"INTEGRATION_DEPENDENCIES", `[{"ordId":"a","globalTenantId":".."}]`, "INTEGRATION_DEPENDENCIES[0].globalTenantId", "not a segment"},
+	} {
+		setVariables(t)
+		t.Setenv(test.variable, test.value)
+		_, err := must(customer.LoadEnv())(t).NewFlow(flows.Options{})
+		assertConfigError(t, test.variable, err, "environment", test.field, test.want)
 	}
 	for _, name := range []string{"INTEGRATION_CLIENT_ID", "INTEGRATION_AUTH_URL", "INTEGRATION_GATEWAY_URL"} {
-		setEnv(t)
+		setVariables(t)
 		t.Setenv(name, " ")
-		if _, err := customer.LoadEnv(); !errors.Is(err, tokensource.ErrNoCredentials) || !strings.Contains(err.Error(), name+" is not set") {
-			t.Errorf("without %s: %v", name, err)
-		}
+		_, err := customer.LoadEnv()
+		assertNotFound(t, "without "+name, err, flows.Place{Name: "environment", Problem: "not set: " + name})
 	}
 }
 
 func TestLoadPrefersTheFile(t *testing.T) {
 	root := t.TempDir()
-	clearEnv(t, root)
+	clearEnvironment(t, root)
+	noVariables := flows.Place{Name: "environment", Problem: "not set: INTEGRATION_CLIENT_ID, INTEGRATION_AUTH_URL, INTEGRATION_GATEWAY_URL"}
 	_, err := customer.Load()
-	e := (*customer.NotFoundError)(nil)
-	if !errors.As(err, &e) || len(e.Looked) != 2 || !strings.Contains(e.Looked[0], root) || !strings.Contains(e.Looked[1], "INTEGRATION_CLIENT_ID, INTEGRATION_AUTH_URL, INTEGRATION_GATEWAY_URL are not set") {
-		t.Errorf("nothing there: %v", err)
-	}
-	setEnv(t)
-	if c := must(customer.Load())(t); c.ClientID != "env-client" || c.Source != "environment" {
-		t.Errorf("no file: %+v", c)
-	}
-	path := mount(t, root, "a", kind, marshal(t, object(t)))
-	if c := must(customer.Load())(t); c.ClientID != "the-client" || c.Source != path {
-		t.Errorf("a file: %+v", c)
-	}
-	mount(t, root, "a", kind, []byte("{"))
-	_, err = customer.Load() // what is broken does not make way
-	checkConfigError(t, err, path, "", "not valid JSON")
+	assertNotFound(t, "neither file nor variables", err, flows.Place{Name: root}, noVariables)
 
-	t.Setenv("SERVICE_BINDING_ROOT", "") // empty: no files at all
+	setVariables(t)
+	if c := must(customer.Load())(t); c.ClientID != "env-client" || c.Source != "environment" {
+		t.Errorf("only variables: got %v", c)
+	}
+	path := writeBinding(t, root, "a", bindingType, toJSON(t, credentialsObject(t)))
+	if c := must(customer.Load())(t); c.ClientID != "the-client" || c.Source != path {
+		t.Errorf("file and variables: got %v, want that of the file", c)
+	}
+	writeBinding(t, root, "a", bindingType, []byte("{"))
+	_, err = customer.Load()
+	assertConfigError(t, "a broken file and variables", err, path, "", "not valid JSON")
+
+	t.Setenv("INTEGRATION_DEPENDENCIES", "{}")
+	t.Setenv("SERVICE_BINDING_ROOT", "")
+	_, err = customer.Load()
+	assertConfigError(t, "no root and a broken variable", err, "environment", "INTEGRATION_DEPENDENCIES", "not a JSON array")
+	t.Setenv("INTEGRATION_DEPENDENCIES", "")
 	if c := must(customer.Load())(t); c.ClientID != "env-client" {
-		t.Errorf("no root: %+v", c)
+		t.Errorf("no root and variables: got %v", c)
 	}
 	t.Setenv("INTEGRATION_CLIENT_ID", "")
-	if _, err := customer.Load(); err == nil || !strings.Contains(err.Error(), "SERVICE_BINDING_ROOT is empty") {
-		t.Errorf("no root: %v", err)
-	}
+	_, err = customer.Load()
+	assertNotFound(t, "no root and not all variables", err, flows.Place{Name: "files", Problem: "SERVICE_BINDING_ROOT is empty"}, flows.Place{Name: "environment", Problem: "not set: INTEGRATION_CLIENT_ID"})
+
 	if _, err := os.Stat("/bindings"); err == nil {
 		t.Skip("this machine has bindings")
 	}
 	if err := os.Unsetenv("SERVICE_BINDING_ROOT"); err != nil { // t.Setenv restores it
 		t.Fatal(err)
 	}
-	if _, err := customer.Load(); err == nil || !strings.Contains(err.Error(), "/bindings") {
-		t.Errorf("default root: %v", err)
-	}
+	_, err = customer.Load()
+	assertNotFound(t, "the default root", err, flows.Place{Name: "/bindings", Problem: "does not exist"}, flows.Place{Name: "environment"})
 }
 
 func FuzzDependencies(f *testing.F) {
@@ -221,39 +237,31 @@ func FuzzDependencies(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if strings.ContainsRune(text, 0) {
-			return // not in an environment
+			return // cannot be in an environment
 		}
-		setEnvOnce(t, text)
+		setVariables(t)
+		t.Setenv("INTEGRATION_DEPENDENCIES", text)
+		var e *tokensource.ConfigError
 		c, err := customer.LoadEnv()
-		e := (*customer.ConfigError)(nil)
 		if err != nil {
 			if !errors.As(err, &e) || !strings.HasPrefix(e.Field, "INTEGRATION_DEPENDENCIES") {
-				t.Fatal(err)
+				t.Fatalf("got error %v (%T), want a *ConfigError that names the variable", err, err)
 			}
 			return
 		}
-		flow, err := customer.NewFlow(c, nil)
+		flow, err := c.NewFlow(flows.Options{})
 		if err != nil {
 			if !errors.As(err, &e) || !strings.HasPrefix(e.Field, "INTEGRATION_DEPENDENCIES[") {
-				t.Fatal(err)
+				t.Fatalf("NewFlow: got error %v (%T), want a *ConfigError that names the dependency", err, err)
 			}
 			return
 		}
 		endpoints, err := flow.MCPServers(t.Context())
-		if err != nil {
-			if c.Dependencies != nil {
-				t.Fatal(err)
-			}
-			return
+		if (err != nil) != (c.Dependencies == nil) {
+			t.Fatalf("MCPServers: got error %v with dependencies %v", err, c.Dependencies)
 		}
 		for i, e := range endpoints {
-			checkBelow(t, e.URL, gatewayURL+"/v1/mcp/", c.Dependencies[i])
+			assertTwoSegmentsBelow(t, e.URL, gatewayURL+"/v1/mcp/", c.Dependencies[i])
 		}
 	})
-}
-
-func setEnvOnce(t *testing.T, dependencies string) {
-	t.Helper()
-	setEnv(t)
-	t.Setenv("INTEGRATION_DEPENDENCIES", dependencies)
 }

@@ -8,83 +8,79 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/flows/customer"
+	"github.com/agwgo/agw/tokensource"
 )
 
 func TestParse(t *testing.T) {
 	t.Parallel()
-	o := object(t)
+	o := credentialsObject(t)
 	o["unknown"], o["ClientID"] = []int{1}, 7 // keys are matched to the letter
-	c := must(customer.Parse(marshal(t, o)))(t)
-	want := customer.Dependency{ORDID: ordID, GlobalTenantID: "tenant-1"}
+	c := must(customer.Parse(toJSON(t, o)))(t)
+	want := flows.Dependency{ORDID: ordID, GlobalTenantID: "tenant-1"}
 	if c.TokenServiceURL != tokenURL || c.ClientID != "the-client" || c.GatewayURL != gatewayURL+"/" ||
 		c.Certificate != o["certificate"] || c.PrivateKey != o["privateKey"] || len(c.Dependencies) != 1 || c.Dependencies[0] != want {
-		t.Errorf("%+v", c)
+		t.Errorf("got %v with dependencies %v, want what the object says", c, c.Dependencies)
 	}
+
 	o["integrationDependencies"] = []any{}
-	if c := must(customer.Parse(marshal(t, o)))(t); c.Dependencies == nil || len(c.Dependencies) != 0 {
-		t.Errorf("no dependencies: %#v", c.Dependencies)
+	if c := must(customer.Parse(toJSON(t, o)))(t); c.Dependencies == nil || len(c.Dependencies) != 0 {
+		t.Errorf("an empty array: got dependencies %#v, want an empty slice, which is not nil", c.Dependencies)
 	}
-	twice := bytes.Replace(marshal(t, o), []byte(`"clientid"`), []byte(`"clientid":7,"clientid"`), 1)
+
+	twice := bytes.Replace(toJSON(t, o), []byte(`"clientid"`), []byte(`"clientid":7,"clientid"`), 1)
 	if c := must(customer.Parse(twice))(t); c.ClientID != "the-client" {
-		t.Errorf("of two, %q counts", c.ClientID)
+		t.Errorf("a key that is there twice: got %q, want the last one", c.ClientID)
 	}
 }
 
-func TestParseNamesWhatIsWrong(t *testing.T) {
+func TestParseNamesTheKey(t *testing.T) {
 	t.Parallel()
 	type test struct {
-		field string // the key to alter and, unless named is set, the one at fault
-		value any
-		named string
+		key   string
+		value any    // nil: null, the key left out, or in another case
+		field string // that the error names
 		want  string
 	}
+	const dependencies = "integrationDependencies"
 	tests := []test{
-		{"integrationDependencies", map[string]any{"hidden": 1}, "", "not a JSON array"},
-		{"integrationDependencies", "hidden", "", "not a JSON array"},
-		{"integrationDependencies", []any{"hidden"}, "integrationDependencies[0]", "not a JSON object"},
-		{"integrationDependencies", []any{nil}, "integrationDependencies[0]", "not a JSON object"},
-		{"integrationDependencies", []any{map[string]any{"ordId": "a", "globalTenantId": "b"}, map[string]any{"ordId": "hidden"}}, "integrationDependencies[1].globalTenantId", "missing"},
-		{"integrationDependencies", []any{map[string]any{"ordID": "hidden", "globalTenantId": "b"}}, "integrationDependencies[0].ordId", "missing"},
-		{"integrationDependencies", []any{map[string]any{"ordId": 7, "globalTenantId": "b"}}, "integrationDependencies[0].ordId", "not a string"},
-		{"integrationDependencies", []any{map[string]any{"ordId": "", "globalTenantId": "b"}}, "integrationDependencies[0].ordId", "empty"},
-		{"integrationDependencies", nil, "", "missing"},
+		{dependencies, nil, dependencies, "missing"},
+		{dependencies, map[string]any{"hidden": 1}, dependencies, "not a JSON array"},
+		{dependencies, "hidden", dependencies, "not a JSON array"},
+		{dependencies, []any{"hidden"}, dependencies + "[0]", "not a JSON object"},
+		{dependencies, []any{nil}, dependencies + "[0]", "not a JSON object"},
+		{dependencies, []any{map[string]any{"ordId": "a", "globalTenantId": "b"}, map[string]any{"ordId": "hidden"}}, dependencies + "[1].globalTenantId", "missing"},
+		{dependencies, []any{map[string]any{"ordID": "hidden", "globalTenantId": "b"}}, dependencies + "[0].ordId", "missing"},
+		{dependencies, []any{map[string]any{"ordId": 7, "globalTenantId": "b"}}, dependencies + "[0].ordId", "not a string"},
+		{dependencies, []any{map[string]any{"ordId": "", "globalTenantId": "b"}}, dependencies + "[0].ordId", "empty"},
 	}
-	for _, field := range []string{"tokenServiceUrl", "clientid", "certificate", "privateKey", "gatewayUrl"} {
+	for _, key := range []string{"tokenServiceUrl", "clientid", "certificate", "privateKey", "gatewayUrl"} {
 		tests = append(tests,
-			test{field, nil, "", "missing"}, test{field, "", "", "empty"}, test{field, " \n", "", "empty"},
-			test{field, 7, "", "not a string"}, test{field, []any{"hidden"}, "", "not a string"}, test{field, true, "", "not a string"})
+			test{key, nil, key, "missing"}, test{key, "", key, "empty"}, test{key, " \n", key, "empty"},
+			test{key, 7, key, "not a string"}, test{key, []any{"hidden"}, key, "not a string"}, test{key, true, key, "not a string"})
 	}
-	whole := object(t)
+	whole := credentialsObject(t)
 	for _, test := range tests {
-		t.Run(fmt.Sprintf("%s %v", test.field, test.value), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s %v", test.key, test.value), func(t *testing.T) {
 			t.Parallel()
 			o := maps.Clone(whole)
-			o[test.field] = test.value
-			_, err := customer.Parse(marshal(t, o))
-			checkConfigError(t, err, "", orDefault(test.named, test.field), test.want)
+			parseError := func() error { _, err := customer.Parse(toJSON(t, o)); return err }
+			o[test.key] = test.value
+			assertConfigError(t, "the value", parseError(), "", test.field, test.want)
 			if test.value == nil {
-				delete(o, test.field)
-				_, err := customer.Parse(marshal(t, o))
-				checkConfigError(t, err, "", test.field, "missing")
-				o[strings.ToUpper(test.field)] = whole[test.field]
-				_, err = customer.Parse(marshal(t, o))
-				checkConfigError(t, err, "", test.field, "missing")
+				delete(o, test.key)
+				assertConfigError(t, "without the key", parseError(), "", test.field, test.want)
+				o[strings.ToUpper(test.key)] = whole[test.key]
+				assertConfigError(t, "with the key in another case", parseError(), "", test.field, test.want)
 			}
 		})
 	}
 }
 
-func orDefault(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
-}
-
-func TestParseWantsOneJSONObject(t *testing.T) {
+func TestParseTakesOneJSONObject(t *testing.T) {
 	t.Parallel()
-	whole := string(marshal(t, object(t)))
+	whole := string(toJSON(t, credentialsObject(t)))
 	for text, want := range map[string]string{
 		"":                           "not valid JSON",
 		"hidden":                     "not valid JSON at byte 1",
@@ -103,36 +99,35 @@ func TestParseWantsOneJSONObject(t *testing.T) {
 		`{}`:                         "tokenServiceUrl: missing",
 	} {
 		_, err := customer.Parse([]byte(text))
-		e := (*customer.ConfigError)(nil)
+		var e *tokensource.ConfigError
 		if !errors.As(err, &e) || !strings.Contains(e.Error(), want) || strings.Contains(e.Error(), "hidden") || len(e.Error()) > 200 {
-			t.Errorf("%.40q: %v, want %q", text, err, want)
+			t.Errorf("%.40q: got error %v, want a short *ConfigError with %q that quotes nothing", text, err, want)
 		}
 	}
 }
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"tokenServiceUrl":"https://a/t","clientid":"c","certificate":"x","privateKey":"y","gatewayUrl":"https://g","integrationDependencies":[]}`))
-	f.Add(marshal(f, object(f)))
+	f.Add(toJSON(f, credentialsObject(f)))
 	f.Add([]byte(`{"clientid":1}`))
 	f.Add([]byte("\ufeff{}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		var e *tokensource.ConfigError
 		c, err := customer.Parse(data)
 		if err != nil {
-			if e := (*customer.ConfigError)(nil); !errors.As(err, &e) {
-				t.Fatalf("%T", err)
+			if !errors.As(err, &e) {
+				t.Fatalf("got error %v (%T), want a *ConfigError", err, err)
 			}
 			return
 		}
 		if c.TokenServiceURL == "" || c.ClientID == "" || c.Certificate == "" || c.PrivateKey == "" || c.GatewayURL == "" || c.Dependencies == nil {
-			t.Fatalf("incomplete: %+v", c)
+			t.Fatalf("Parse accepts incomplete credentials: %v", c)
 		}
 		if key := c.PrivateKey; len(key) > 60 && strings.Contains(fmt.Sprintf("%v %+v %#v %s", c, c, *c, c), key) {
 			t.Fatal("the private key is printed")
 		}
-		if _, err := customer.NewFlow(c, nil); err != nil {
-			if e := (*customer.ConfigError)(nil); !errors.As(err, &e) {
-				t.Fatalf("%T", err)
-			}
+		if _, err := c.NewFlow(flows.Options{}); err != nil && !errors.As(err, &e) {
+			t.Fatalf("NewFlow: got error %v (%T), want a *ConfigError", err, err)
 		}
 	})
 }

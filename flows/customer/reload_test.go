@@ -7,34 +7,51 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jarcoal/httpmock"
 
+	"github.com/agwgo/agw/agwtest"
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/flows/customer"
 	"github.com/agwgo/agw/tokensource"
 )
 
-// mounted returns a flow of a mounted binding and a function that swaps it.
-func mounted(t *testing.T, o map[string]any) (flow *customer.Flow, path string, swap func(alter map[string]any)) {
-	t.Helper()
-	root := t.TempDir()
-	path = mount(t, root, "a", kind, marshal(t, o))
-	flow = must(customer.NewFlow(must(customer.LoadFile(root))(t), &customer.Options{Base: httpmock.NewMockTransport()}))(t)
-	return flow, path, func(alter map[string]any) {
-		t.Helper()
-		altered := maps.Clone(o)
-		maps.Copy(altered, alter)
-		mount(t, root, "a", kind, marshal(t, altered))
-	}
+// A binding is one that can be changed.
+type binding struct {
+	t      *testing.T
+	root   string
+	path   string // of the credentials file
+	object map[string]any
 }
 
-func reload(t *testing.T, flow *customer.Flow, refused bool) *tokensource.Identity {
+func newBinding(t *testing.T) *binding {
 	t.Helper()
-	if err := flow.Reload(t.Context(), refused); err != nil {
+	b := &binding{t: t, root: t.TempDir(), object: credentialsObject(t)}
+	b.change(nil)
+	return b
+}
+
+// change mounts the original credentials with some keys changed.
+func (b *binding) change(changes map[string]any) {
+	b.t.Helper()
+	o := maps.Clone(b.object)
+	maps.Copy(o, changes)
+	b.path = writeBinding(b.t, b.root, "a", bindingType, toJSON(b.t, o))
+}
+
+func reloadError(t *testing.T, flow flows.Flow) error {
+	t.Helper()
+	return flow.(tokensource.Reloader).Reload(t.Context())
+}
+
+// reload reloads the credentials and returns the identity that is in force then.
+func reload(t *testing.T, flow flows.Flow) *tokensource.Identity {
+	t.Helper()
+	if err := reloadError(t, flow); err != nil {
 		t.Error(err)
 	}
 	return flow.Identity()
@@ -42,199 +59,186 @@ func reload(t *testing.T, flow *customer.Flow, refused bool) *tokensource.Identi
 
 func TestReloadTakesOverWhatHasChanged(t *testing.T) {
 	t.Parallel()
-	flow, _, swap := mounted(t, object(t))
+	b := newBinding(t)
+	flow := loadFlow(t, b.root, flows.Options{})
 	id := flow.Identity()
-	for _, refused := range []bool{false, true} {
-		if reload(t, flow, refused) != id {
-			t.Error("another identity, though nothing has changed")
-		}
+	if reload(t, flow) != id {
+		t.Error("there is another identity, though nothing has changed")
 	}
-	swap(nil) // another file with the same content
-	if reload(t, flow, false) != id {
-		t.Error("another identity, though the content is the same")
+	b.change(nil)
+	if reload(t, flow) != id {
+		t.Error("there is another identity, though the file has the same content")
 	}
-	swap(map[string]any{"integrationDependencies": []any{}})
-	if reload(t, flow, false) != id {
-		t.Error("another identity, though only the dependencies have changed")
+	writeBinding(t, b.root, "a", bindingType, append(toJSON(t, b.object), ' '))
+	if reload(t, flow) != id {
+		t.Error("there is another identity, though the content means the same")
 	}
-	if e, err := flow.MCPServers(t.Context()); err != nil || len(e) != 0 {
-		t.Errorf("old dependencies: %v, %v", e, err)
+
+	b.change(map[string]any{"integrationDependencies": []any{}})
+	if reload(t, flow) != id {
+		t.Error("there is another identity, though only the dependencies have changed")
 	}
-	cert, key := pair(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
-	for _, alter := range []map[string]any{
+	if servers, err := flow.MCPServers(t.Context()); err != nil || len(servers) != 0 {
+		t.Errorf("got MCP servers %v and error %v, want none after the dependencies are gone", servers, err)
+	}
+
+	cert, key := newKeyPair(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	seen := []*tokensource.Identity{id}
+	for _, changes := range []map[string]any{
 		{"certificate": cert, "privateKey": key},
 		{"clientid": "another"},
 		{"gatewayUrl": "https://another.example"},
 		{"tokenServiceUrl": "https://another.example/token"},
+		{}, // as at first
 	} {
-		swap(alter)
-		now := reload(t, flow, false)
-		if now == id {
-			t.Errorf("the same identity, though %v has changed", maps.Keys(alter))
+		b.change(changes)
+		now := reload(t, flow)
+		if slices.Contains(seen, now) {
+			t.Errorf("the identity was there before, though %v has changed", slices.Collect(maps.Keys(changes)))
 		}
-		if reload(t, flow, false) != now {
-			t.Error("another identity without another change")
+		if reload(t, flow) != now {
+			t.Errorf("there is another identity without another change than %v", slices.Collect(maps.Keys(changes)))
 		}
-		id = now
-	}
-	if id.TokenEndpoint != "https://another.example/token" {
-		t.Errorf("%+v", *id)
+		for key, got := range map[string]string{"clientid": now.ClientID, "gatewayUrl": now.GatewayURL.String(), "tokenServiceUrl": now.TokenEndpoint} {
+			if want, ok := changes[key]; ok && got != want {
+				t.Errorf("the identity has %s %q, want %q", key, got, want)
+			}
+		}
+		seen = append(seen, now)
 	}
 }
 
-func TestReloadSeesAFileWrittenInPlace(t *testing.T) {
+// Times and sizes of files do not matter: some file systems round times, and tools set
+// them.
+func TestReloadComparesContents(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	path := filepath.Join(root, "a", "credentials")
-	write(t, filepath.Join(root, "a", "type"), kind)
-	o := object(t)
-	write(t, path, string(marshal(t, o)))
-	flow := must(customer.NewFlow(must(customer.LoadFile(root))(t), nil))(t)
-	id := flow.Identity()
-
+	writeFile(t, filepath.Join(root, "a", "type"), bindingType)
+	o := credentialsObject(t)
+	writeFile(t, path, string(toJSON(t, o)))
+	flow := loadFlow(t, root, flows.Options{})
 	info := must(os.Stat(path))(t)
-	o["clientid"] = "a-longer-client"
-	write(t, path, string(marshal(t, o)))
-	if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
-		t.Fatal(err)
-	}
-	longer := reload(t, flow, false)
-	if longer == id || longer.ClientID != "a-longer-client" {
-		t.Error("another size was not seen")
-	}
-	info = must(os.Stat(path))(t)
-	o["clientid"] = "a-client-as-long"[:len("a-longer-client")]
-	write(t, path, string(marshal(t, o)))
-	if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
-		t.Fatal(err)
-	}
-	if reload(t, flow, false) != longer {
-		t.Error("the file was read though it looks the same")
-	}
-	if reload(t, flow, true) == longer { // the service knows better
-		t.Error("the file was not read though the service refused")
-	}
-	o["clientid"] = "another-client-"
-	write(t, path, string(marshal(t, o)))
-	if err := os.Chtimes(path, info.ModTime(), info.ModTime().Add(time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	if reload(t, flow, false).ClientID != "another-client-" {
-		t.Error("another time was not seen")
-	}
-}
-
-func TestReloadSeesAnotherFileThatLooksTheSame(t *testing.T) {
-	t.Parallel()
-	root := t.TempDir()
-	path := filepath.Join(root, "a", "credentials")
-	write(t, filepath.Join(root, "a", "type"), kind)
-	o := object(t)
-	write(t, path, string(marshal(t, o)))
-	flow := must(customer.NewFlow(must(customer.LoadFile(root))(t), nil))(t)
-	info := must(os.Stat(path))(t)
-	o["clientid"] = "tne-client"
-	write(t, path+".new", string(marshal(t, o)))
-	if err := os.Chtimes(path+".new", info.ModTime(), info.ModTime()); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
-	if reload(t, flow, false).ClientID != "tne-client" {
-		t.Error("another file was not seen")
-	}
-}
-
-func TestReloadKeepsWhatWorks(t *testing.T) {
-	t.Parallel()
-	flow, path, swap := mounted(t, object(t))
-	id := flow.Identity()
-	old := time.Now().Add(-time.Hour)
-	expired, expiredKey := pair(t, old.Add(-time.Hour), old)
 	for _, test := range []struct {
-		alter       map[string]any
+		name, client string
+		write        func(content string)
+	}{
+		{"of the same size, written in place", "tne-client", func(content string) { writeFile(t, path, content) }},
+		{"of the same size, in another file", "tee-client", func(content string) {
+			writeFile(t, path+".new", content)
+			if err := os.Rename(path+".new", path); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"of another size", "a-longer-client", func(content string) { writeFile(t, path, content) }},
+	} {
+		o["clientid"] = test.client
+		test.write(string(toJSON(t, o)))
+		if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
+			t.Fatal(err)
+		}
+		if got := reload(t, flow).ClientID; got != test.client {
+			t.Errorf("another content, %s and at the same time: got client %q, want %q", test.name, got, test.client)
+		}
+	}
+}
+
+func TestChangesByHandStayUntilTheFileChanges(t *testing.T) {
+	t.Parallel()
+	b := newBinding(t)
+	creds := must(customer.LoadFile(b.root))(t)
+	creds.ClientID, creds.Source = "by-hand", "the vault's file"
+	flow := newFlow(t, creds, flows.Options{})
+	if id := reload(t, flow); id.ClientID != "by-hand" {
+		t.Errorf("got client %q, want that which was set by hand", id.ClientID)
+	}
+	b.change(map[string]any{"clientid": "new"})
+	if id := reload(t, flow); id.ClientID != "new" {
+		t.Errorf("got client %q, want that of the file, since that has changed", id.ClientID)
+	}
+}
+
+func TestReloadKeepsCredentialsThatWork(t *testing.T) {
+	t.Parallel()
+	b := newBinding(t)
+	flow := loadFlow(t, b.root, flows.Options{})
+	id := flow.Identity()
+	past := time.Now().Add(-time.Hour)
+	expired, expiredKey := newKeyPair(t, past.Add(-time.Hour), past)
+	for _, test := range []struct {
+		changes     map[string]any
 		field, want string
 	}{
 		{map[string]any{"clientid": nil}, "clientid", "missing"},
 		{map[string]any{"privateKey": "hidden"}, "privateKey", "no PEM block"},
 		{map[string]any{"certificate": expired, "privateKey": expiredKey}, "certificate", "expired"},
 		{map[string]any{"tokenServiceUrl": "hidden"}, "tokenServiceUrl", "not an absolute"},
+		{map[string]any{"gatewayUrl": "http://g.example"}, "gatewayUrl", "plain http"},
 		{map[string]any{"integrationDependencies": []any{map[string]any{"ordId": ".", "globalTenantId": "b"}}}, "integrationDependencies[0].ordId", "not a segment"},
 	} {
-		swap(test.alter)
-		for range 2 { // and again, as long as it is so
-			checkConfigError(t, flow.Reload(t.Context(), false), path, test.field, test.want)
+		b.change(test.changes)
+		for range 2 { // the error comes again as long as the file is as it is
+			assertConfigError(t, "reloading a bad "+test.field, reloadError(t, flow), b.path, test.field, test.want)
 		}
 		if flow.Identity() != id {
-			t.Errorf("%s: the old credentials are gone", test.field)
+			t.Errorf("after a bad %s: the old credentials are no longer in force", test.field)
 		}
 	}
-	data := filepath.Dir(path)
-	if err := os.Rename(data, data+".gone"); err != nil {
+
+	directory := filepath.Dir(b.path)
+	if err := os.Rename(directory, directory+".gone"); err != nil {
 		t.Fatal(err)
 	}
-	for _, refused := range []bool{false, true} {
-		checkConfigError(t, flow.Reload(t.Context(), refused), path, "", "no such file")
-	}
-	if err := os.Rename(data+".gone", data); err != nil {
+	assertConfigError(t, "reloading a file that is gone", reloadError(t, flow), b.path, "", "file does not exist")
+	if err := os.Rename(directory+".gone", directory); err != nil {
 		t.Fatal(err)
 	}
-	swap(map[string]any{"clientid": "new"})
-	if reload(t, flow, false).ClientID != "new" {
-		t.Error("no recovery")
+	b.change(map[string]any{"clientid": "new"})
+	if got := reload(t, flow).ClientID; got != "new" {
+		t.Errorf("after the file has been repaired: got client %q, want the new one", got)
 	}
 }
 
-// closing counts how often its idle connections were closed.
-type closing struct {
+// A closeCounter counts how often its idle connections were closed.
+type closeCounter struct {
 	http.RoundTripper
-	mu sync.Mutex
-	n  int
+	mu     sync.Mutex
+	closed int
 }
 
-func (c *closing) CloseIdleConnections() {
+func (c *closeCounter) CloseIdleConnections() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.n++
+	c.closed++
 }
 
-func TestReloadIsSerialized(t *testing.T) {
+func TestOneChangeMakesOneClient(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
-	o := object(t)
-	mount(t, root, "a", kind, marshal(t, o))
-	base := &closing{RoundTripper: httpmock.NewMockTransport()}
-	flow := must(customer.NewFlow(must(customer.LoadFile(root))(t), &customer.Options{Base: base}))(t)
-	for round := range 100 {
-		o["clientid"] = fmt.Sprintf("new-%d", round)
-		mount(t, root, "a", kind, marshal(t, o))
+	b := newBinding(t)
+	base := &closeCounter{RoundTripper: httpmock.NewMockTransport()}
+	flow := loadFlow(t, b.root, flows.Options{ServiceTransport: base})
+	const rounds = 30
+	for round := range rounds {
+		b.change(map[string]any{"clientid": fmt.Sprintf("client-%d", round)})
 		var group sync.WaitGroup
-		seen := make([]*tokensource.Identity, 50)
+		seen := make([]*tokensource.Identity, 20)
 		for i := range seen {
-			group.Go(func() { seen[i] = reload(t, flow, i%2 == 0) })
+			group.Go(func() { seen[i] = reload(t, flow) })
 		}
 		group.Wait()
 		for _, id := range seen {
 			if id != flow.Identity() {
-				t.Fatal("one change made more than one identity")
+				t.Fatalf("change %d made more than one identity", round)
 			}
 		}
 	}
-	if base.n != 100 {
-		t.Errorf("idle connections closed %d times, want 100", base.n)
+	if base.closed != rounds {
+		t.Errorf("idle connections were closed %d times, want %d: once for each client that was replaced", base.closed, rounds)
 	}
 }
 
-func TestReloadIsCheap(t *testing.T) { // not parallel, since it counts allocations
-	flow, _, _ := mounted(t, object(t))
-	if n := testing.AllocsPerRun(100, func() { _ = flow.Reload(t.Context(), false) }); n > 10 {
-		t.Errorf("%v allocations when nothing has changed", n)
-	}
-}
-
-// tokensBy answers with a token that names the client who asked.
-func tokensBy(r *http.Request) (*http.Response, error) {
+// tokenOfClient responds with a token that names the client of the request.
+func tokenOfClient(r *http.Request) (*http.Response, error) {
 	if err := r.ParseForm(); err != nil {
 		return nil, err
 	}
@@ -242,27 +246,122 @@ func tokensBy(r *http.Request) (*http.Response, error) {
 	return httpmock.NewStringResponse(200, string(body)), err
 }
 
-func TestSourceDropsTokensOfOldCredentials(t *testing.T) {
+func TestTokensOfAnotherClientAreNotServed(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
-	o := object(t)
-	mount(t, root, "a", kind, marshal(t, o))
+	b := newBinding(t)
 	mock := httpmock.NewMockTransport()
-	mock.RegisterResponder("POST", tokenURL, tokensBy)
-	flow := must(customer.NewFlow(must(customer.LoadFile(root))(t), &customer.Options{Base: mock}))(t)
-	src := must(tokensource.New(flow, tokensource.Options{}))(t)
+	mock.RegisterResponder("POST", tokenURL, tokenOfClient)
+	src := newSource(t, loadFlow(t, b.root, flows.Options{ServiceTransport: mock}))
 	if token := must(src.Token())(t); token.AccessToken != "for-the-client" {
-		t.Error(token.AccessToken)
+		t.Errorf("got %q, want the token of the first client", token.AccessToken)
 	}
-	o["clientid"] = "new"
-	mount(t, root, "a", kind, marshal(t, o))
-	for i := range 3 { // a fetch is due for another user, and brings the change to light
-		user := fmt.Sprintf("user-%d", i)
+	b.change(map[string]any{"clientid": "new"})
+	for _, user := range []string{"alice", "bob"} { // the fetch for the first one discovers the change
 		if token := must(src.TokenContext(tokensource.WithUserToken(t.Context(), user)))(t); token.AccessToken != "for-new" {
-			t.Error(token.AccessToken)
+			t.Errorf("%s after the change: got %q, want a token of the new client", user, token.AccessToken)
 		}
 	}
-	if token := must(src.Token())(t); !strings.HasSuffix(token.AccessToken, "new") {
-		t.Errorf("%s of the old credentials was served", token.AccessToken)
+	if token := must(src.Token())(t); token.AccessToken != "for-new" {
+		t.Errorf("the system after the change: got %q, want a token of the new client", token.AccessToken)
+	}
+	if gateway, known := src.Gateway(t.Context()); !known || gateway.String() != gatewayURL {
+		t.Errorf("got gateway %v, want that of the credentials", gateway)
+	}
+}
+
+// newRotation returns a double, a source of its mounted credentials, and functions that
+// make a new client certificate and mount it.
+func newRotation(t *testing.T) (srv *agwtest.Server, src *tokensource.Source, renew, mount func()) {
+	t.Helper()
+	srv = startDouble(t, agwtest.Options{})
+	root := t.TempDir()
+	renew = func() {
+		t.Helper()
+		if err := srv.RotateClientCertificate(); err != nil {
+			t.Error(err)
+		}
+	}
+	mount = func() {
+		t.Helper()
+		if err := srv.WriteBinding(root); err != nil {
+			t.Error(err)
+		}
+	}
+	mount()
+	flow := loadFlow(t, root, flows.Options{RootCAs: srv.RootCAs()})
+	t.Cleanup(flow.CloseIdleConnections)
+	return srv, newSource(t, flow), renew, mount
+}
+
+func TestTokensOutliveTheirCertificate(t *testing.T) {
+	t.Parallel()
+	srv, src, renew, mount := newRotation(t)
+	bob := tokensource.WithUserToken(t.Context(), srv.UserToken(agwtest.User{Name: "bob"}))
+	before := must(src.AccessToken(t.Context()))(t)
+	renew()
+	mount()
+	srv.RefuseOldClients() // from now on only the new certificate will do
+	must(src.AccessToken(bob))(t)
+	if after := must(src.AccessToken(t.Context()))(t); after != before {
+		t.Error("the system token was fetched again, though the client is the same")
+	}
+	requests := srv.Requests()
+	if len(requests) != 2 || requests[1].Status != 200 || requests[1].User != "bob" {
+		t.Fatalf("the service got %+v, want a request for the system and one for bob", requests)
+	}
+	if requests[0].CertificateSerial == requests[1].CertificateSerial || requests[1].CertificateSerial == "" {
+		t.Errorf("the requests came with the certificates %q and %q, want the new one to be presented", requests[0].CertificateSerial, requests[1].CertificateSerial)
+	}
+	if m := srv.Tokens.Meter(); m.Handshakes != 2 || m.Resumed != 0 {
+		t.Errorf("%d handshakes, %d of them resumed, want a full one for each certificate", m.Handshakes, m.Resumed)
+	}
+}
+
+func TestRotationWhileCallersRun(t *testing.T) {
+	t.Parallel()
+	srv, src, renew, mount := newRotation(t)
+	before := must(src.AccessToken(t.Context()))(t)
+	var group sync.WaitGroup
+	for caller := range 20 {
+		group.Go(func() {
+			for i := range 20 {
+				user := srv.UserToken(agwtest.User{Name: fmt.Sprintf("user-%d-%d", caller, i)})
+				if _, err := src.TokenContext(tokensource.WithUserToken(t.Context(), user)); err != nil {
+					t.Errorf("call %d of caller %d: %v", i, caller, err)
+				}
+			}
+		})
+	}
+	group.Go(func() {
+		for range 5 {
+			renew()
+			mount()
+		}
+	})
+	group.Wait()
+	if after := must(src.AccessToken(t.Context()))(t); after != before {
+		t.Error("the system token was fetched again, though the client is the same")
+	}
+	// A request that is under way when the certificate changes is sent again.
+	if n := srv.Counts().Token; n < 1+20*20 || n > 1+20*20+5*20 {
+		t.Errorf("%d token requests, want one for the system and each of 400 users, and one more for each caller and change at most", n)
+	}
+}
+
+func TestServiceRefusesTheCertificateBeforeTheFileChanges(t *testing.T) {
+	t.Parallel()
+	srv, src, renew, mount := newRotation(t)
+	must(src.Token())(t)
+	renew()
+	srv.RefuseOldClients()
+	bob := tokensource.WithUserToken(t.Context(), srv.UserToken(agwtest.User{Name: "bob"}))
+	_, err := src.AccessToken(bob)
+	assertDenied(t, "before the file has changed", err, "invalid_client")
+	if _, err := src.AccessToken(t.Context()); err != nil {
+		t.Errorf("the system token, which was there before: %v", err)
+	}
+	mount()
+	if _, err := src.AccessToken(bob); err != nil {
+		t.Errorf("after the file has changed: got error %v, want a token at once, without backing off", err)
 	}
 }

@@ -3,32 +3,48 @@ package customer_test
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
+	"maps"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/agwgo/agw/agwtest"
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/flows/customer"
 	"github.com/agwgo/agw/tokensource"
 )
 
-// flowOf returns a flow of the double's credentials with some keys altered.
-func flowOf(t *testing.T, srv *agwtest.Server, alter map[string]any) *customer.Flow {
+// newFlowOf returns a flow of a double's credentials with some keys changed.
+func newFlowOf(t *testing.T, srv *agwtest.Server, changes map[string]any) flows.Flow {
 	t.Helper()
 	o := srv.Credentials()
-	for name, value := range alter {
-		o[name] = value
+	maps.Copy(o, changes)
+	flow := newFlow(t, must(customer.Parse(toJSON(t, o)))(t), flows.Options{RootCAs: srv.RootCAs()})
+	t.Cleanup(flow.CloseIdleConnections)
+	return flow
+}
+
+func newClientCertificate(t *testing.T, srv *agwtest.Server, c agwtest.Certificate) (certPEM, keyPEM []byte) {
+	t.Helper()
+	certPEM, keyPEM, err := srv.ClientCertificate(c)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return must(customer.NewFlow(must(customer.Parse(marshal(t, o)))(t), &customer.Options{RootCAs: srv.RootCAs()}))(t)
+	return certPEM, keyPEM
+}
+
+func assertDenied(t *testing.T, what string, err error, text string) {
+	t.Helper()
+	var e *tokensource.Error
+	if !errors.As(err, &e) || e.Kind != tokensource.Denied || !strings.Contains(err.Error(), text) {
+		t.Errorf("%s: got error %v (%T), want a denied *tokensource.Error with %q", what, err, err, text)
+	}
 }
 
 func TestMutualTLS(t *testing.T) {
 	t.Parallel()
-	srv := double(t, agwtest.Options{})
-	flow := flowOf(t, srv, nil)
-	src := must(tokensource.New(flow, tokensource.Options{}))(t)
+	srv := startDouble(t, agwtest.Options{})
+	src := newSource(t, newFlowOf(t, srv, nil))
 	alice := srv.UserToken(agwtest.User{Name: "alice"})
 	for range 3 {
 		must(src.Token())(t)
@@ -36,181 +52,97 @@ func TestMutualTLS(t *testing.T) {
 	}
 	requests := srv.Requests()
 	if len(requests) != 2 || requests[0].User != "" || requests[1].User != "alice" {
-		t.Errorf("%d requests", len(requests))
+		t.Errorf("the service got %+v, want one request for the system and one for alice", requests)
 	}
 	for _, r := range requests {
 		if r.Status != 200 || r.CertificateSerial == "" {
-			t.Errorf("status %d, certificate %q", r.Status, r.CertificateSerial)
+			t.Errorf("a request came with certificate %q and got status %d, want one and 200", r.CertificateSerial, r.Status)
 		}
 	}
 	if m := srv.Tokens.Meter(); m.Handshakes != 1 {
-		t.Errorf("%d handshakes for 2 requests", m.Handshakes)
+		t.Errorf("%d handshakes for 2 requests, want 1", m.Handshakes)
 	}
-	if gateway := must(src.Grant(t.Context()))(t).GatewayURL().String(); gateway != srv.GatewayURL() {
-		t.Error(gateway)
+	if gateway := must(src.AccessToken(t.Context()))(t).GatewayURL().String(); gateway != srv.GatewayURL() {
+		t.Errorf("the token is for gateway %s, want %s", gateway, srv.GatewayURL())
 	}
 }
 
-func TestEnvironmentPresentsNoCertificate(t *testing.T) {
-	srv := double(t, agwtest.Options{})
-	clearEnv(t, "")
+func TestEnvironmentWithoutACertificate(t *testing.T) {
+	srv := startDouble(t, agwtest.Options{})
+	clearEnvironment(t, "")
 	for name, value := range srv.CustomerEnv() {
 		t.Setenv(name, value)
 	}
-	flow := must(customer.NewFlow(must(customer.Load())(t), &customer.Options{RootCAs: srv.RootCAs()}))(t)
-	if _, err := flow.Fetch(t.Context(), tokensource.Subject{}); err != nil {
+	flow := newFlow(t, must(customer.Load())(t), flows.Options{RootCAs: srv.RootCAs()})
+	t.Cleanup(flow.CloseIdleConnections)
+	if _, err := flow.Fetch(t.Context(), tokensource.SystemSubject()); err != nil {
 		t.Error(err)
 	}
-	if e := must(flow.MCPServers(t.Context()))(t); len(e) == 0 {
-		t.Error("no MCP servers")
+	if r := srv.Requests(); len(r) != 1 || r[0].CertificateSerial != "" {
+		t.Errorf("the service got %+v, want one request without a certificate", r)
+	}
+	if servers := must(flow.MCPServers(t.Context()))(t); len(servers) == 0 {
+		t.Error("got no MCP servers, want those of INTEGRATION_DEPENDENCIES")
 	}
 }
 
-func TestHandshakeIsMutual(t *testing.T) {
+func TestServiceRefusesTheCertificate(t *testing.T) {
 	t.Parallel()
-	srv := double(t, agwtest.Options{})
-	none := parsed(t, map[string]any{"tokenServiceUrl": srv.TokenURL(), "clientid": srv.ClientID()})
-	none.Certificate, none.PrivateKey = "", ""
+	srv := startDouble(t, agwtest.Options{})
+	without := parseWith(t, map[string]any{"tokenServiceUrl": srv.TokenURL(), "clientid": srv.ClientID()})
+	without.Certificate, without.PrivateKey = "", ""
 
-	old := time.Now().Add(-time.Minute) // NewFlow would not take it: something else presents it
-	base := srv.Transport()
-	base.TLSClientConfig.Certificates = []tls.Certificate{must(tls.X509KeyPair(pemPair(t, srv, agwtest.Certificate{NotBefore: old.Add(-time.Hour), NotAfter: old})))(t)}
-
-	cert, key := pemPair(t, srv, agwtest.Certificate{ForeignCA: true})
-	for name, test := range map[string]struct {
-		flow *customer.Flow
+	// NewFlow accepts no certificate that has expired, but a transport may present one.
+	past := time.Now().Add(-time.Minute)
+	expired := srv.Transport()
+	expired.TLSClientConfig.Certificates = []tls.Certificate{
+		must(tls.X509KeyPair(newClientCertificate(t, srv, agwtest.Certificate{NotBefore: past.Add(-time.Hour), NotAfter: past})))(t),
+	}
+	cert, key := newClientCertificate(t, srv, agwtest.Certificate{ForeignCA: true})
+	for _, test := range []struct {
+		name string
+		flow flows.Flow
 		want string
 	}{
-		"none":    {must(customer.NewFlow(none, &customer.Options{RootCAs: srv.RootCAs()}))(t), "no client certificate was presented"},
-		"foreign": {flowOf(t, srv, map[string]any{"certificate": string(cert), "privateKey": string(key)}), "refused the client certificate: remote error: tls: unknown certificate authority"},
-		"expired": {must(customer.NewFlow(none, &customer.Options{Base: base}))(t), "refused the client certificate: remote error: tls: expired certificate"},
+		{"no certificate", newFlow(t, without, flows.Options{RootCAs: srv.RootCAs()}), "no client certificate was presented"},
+		{"a certificate of another authority", newFlowOf(t, srv, map[string]any{"certificate": string(cert), "privateKey": string(key)}), "refused the client certificate: remote error: tls: unknown certificate authority"},
+		{"a certificate that has expired", newFlow(t, without, flows.Options{ServiceTransport: expired}), "refused the client certificate: remote error: tls: expired certificate"},
 	} {
-		_, err := test.flow.Fetch(t.Context(), tokensource.Subject{})
-		e := (*tokensource.Error)(nil)
-		if !errors.As(err, &e) || e.Kind != tokensource.Refused || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%s: %v", name, err)
-		}
+		_, err := test.flow.Fetch(t.Context(), tokensource.SystemSubject())
+		assertDenied(t, test.name, err, test.want)
 	}
 	if n := srv.Counts().Token; n != 0 {
-		t.Errorf("%d requests got through", n)
+		t.Errorf("%d requests got through, want none", n)
 	}
 }
 
-func pemPair(t *testing.T, srv *agwtest.Server, c agwtest.Certificate) (cert, key []byte) {
-	t.Helper()
-	cert, key, err := srv.ClientCertificate(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert, key
-}
-
-func TestForeignServerIsNotTrusted(t *testing.T) {
+func TestServerThatIsNotTrusted(t *testing.T) {
 	t.Parallel()
-	srv, other := double(t, agwtest.Options{}), double(t, agwtest.Options{})
-	flow := must(customer.NewFlow(must(customer.Parse(marshal(t, srv.Credentials())))(t), &customer.Options{RootCAs: other.RootCAs()}))(t)
-	_, err := flow.Fetch(t.Context(), tokensource.Subject{UserToken: userJWT})
-	if e := (*tokensource.Error)(nil); !errors.As(err, &e) || e.Kind != tokensource.Permanent || !strings.Contains(err.Error(), "not trusted") {
-		t.Error(err)
+	srv, other := startDouble(t, agwtest.Options{}), startDouble(t, agwtest.Options{})
+	flow := newFlow(t, must(customer.Parse(toJSON(t, srv.Credentials())))(t), flows.Options{RootCAs: other.RootCAs()})
+	_, err := flow.Fetch(t.Context(), tokensource.UserSubject(userJWT))
+	var e *tokensource.Error
+	if !errors.As(err, &e) || e.Kind != tokensource.Permanent || !strings.Contains(err.Error(), "not trusted") {
+		t.Errorf("got error %v (%T), want a permanent one that says so", err, err)
 	}
 	if len(srv.Requests()) != 0 {
-		t.Error("the assertion went to a server that is not trusted")
+		t.Error("the user's token went to a server that is not trusted")
 	}
 }
 
 func TestServerThatRepeatsCredentials(t *testing.T) {
 	t.Parallel()
-	srv := double(t, agwtest.Options{})
+	srv := startDouble(t, agwtest.Options{})
 	srv.Tokens.Inject(agwtest.Fault{Leak: true}, agwtest.Fault{Redirect: srv.ForeignURL() + "/?assertion=hidden"})
-	flow := flowOf(t, srv, nil)
+	flow := newFlowOf(t, srv, nil)
 	alice := srv.UserToken(agwtest.User{Name: "alice"})
-	for range 2 {
-		_, err := flow.Fetch(t.Context(), tokensource.Subject{UserToken: alice})
+	for _, fault := range []string{"the service repeats the token", "the service redirects"} {
+		_, err := flow.Fetch(t.Context(), tokensource.UserSubject(alice))
 		if err == nil || strings.Contains(err.Error(), "eyJ") || strings.Contains(err.Error(), alice[len(alice)-20:]) || strings.Contains(err.Error(), "hidden") {
-			t.Error(err)
+			t.Errorf("%s: got error %v, want one that does not show it", fault, err)
 		}
 	}
 	if n := srv.Counts().Foreign; n != 0 {
-		t.Errorf("%d redirects followed", n)
-	}
-}
-
-// rotating is a double with a mounted binding and a source that reads it.
-func rotating(t *testing.T) (*agwtest.Server, *tokensource.Source, func()) {
-	t.Helper()
-	srv := double(t, agwtest.Options{})
-	root := t.TempDir()
-	mountNow := func() {
-		t.Helper()
-		if err := srv.WriteBinding(root); err != nil {
-			t.Error(err)
-		}
-	}
-	mountNow()
-	flow := must(customer.NewFlow(must(customer.LoadFile(root))(t), &customer.Options{RootCAs: srv.RootCAs()}))(t)
-	return srv, must(tokensource.New(flow, tokensource.Options{}))(t), mountNow
-}
-
-func rotate(t *testing.T, srv *agwtest.Server) {
-	t.Helper()
-	if err := srv.RotateClientCertificate(); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestRotationWhileCallersRun(t *testing.T) {
-	t.Parallel()
-	srv, src, mountNow := rotating(t)
-	var group sync.WaitGroup
-	for caller := range 50 {
-		group.Go(func() {
-			for i := range 20 {
-				user := srv.UserToken(agwtest.User{Name: fmt.Sprintf("user-%d-%d", caller, i)})
-				if _, err := src.TokenContext(tokensource.WithUserToken(t.Context(), user)); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	group.Go(func() {
-		for range 5 {
-			rotate(t, srv)
-			mountNow()
-		}
-	})
-	group.Wait()
-
-	before := must(src.Grant(t.Context()))(t)
-	rotate(t, srv)
-	mountNow()
-	srv.RefuseOldClients() // from now on only the new certificate will do
-	srv.ResetCounts()
-	bob := tokensource.WithUserToken(t.Context(), srv.UserToken(agwtest.User{Name: "bob"}))
-	must(src.Grant(bob))(t)
-	if after := must(src.Grant(t.Context()))(t); after == before {
-		t.Error("a token of the old credentials was served")
-	}
-	for _, r := range srv.Requests() {
-		if r.Status != 200 {
-			t.Errorf("a request with the old certificate: %d", r.Status)
-		}
-	}
-}
-
-func TestServiceRefusesBeforeTheFileChanges(t *testing.T) {
-	t.Parallel()
-	srv, src, mountNow := rotating(t)
-	must(src.Token())(t)
-	rotate(t, srv)
-	srv.RefuseOldClients()
-	bob := tokensource.WithUserToken(t.Context(), srv.UserToken(agwtest.User{Name: "bob"}))
-	_, err := src.Grant(bob)
-	if e := (*tokensource.Error)(nil); !errors.As(err, &e) || e.Kind != tokensource.Refused {
-		t.Fatal(err)
-	}
-	mountNow()
-	carol := tokensource.WithUserToken(t.Context(), srv.UserToken(agwtest.User{Name: "carol"}))
-	if _, err := src.Grant(carol); err != nil { // not bob, who rests
-		t.Error(err)
+		t.Errorf("%d redirects were followed, want none", n)
 	}
 }

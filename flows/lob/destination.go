@@ -8,175 +8,155 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/agwgo/agw/cache"
-	"github.com/agwgo/agw/internal/wire"
+	"github.com/agwgo/agw/internal/header"
+	"github.com/agwgo/agw/internal/jsonobject"
 	"github.com/agwgo/agw/tokensource"
 )
 
-// opDestination is the Op of errors that concern the destination.
+// ErrNoDestinationToken: the destination came without an access token that could be used.
+var ErrNoDestinationToken = errors.New("agw: the destination has no usable token")
+
+// opDestination is the Op of errors about the destination.
 const opDestination = "get destination"
 
-// fetch obtains the token of s. A fragment that was known before, and which the
-// Destination Service knows no longer, is looked up once more.
-func (s *session) fetch(ctx context.Context, subject tokensource.Subject) (*tokensource.Response, error) {
-	label := labelFor(subject)
-	f, err := s.fragment(ctx, subject.Tenant, label)
+// fetch obtains the access token of s. A fragment whose name was known before, and that the
+// Destination Service does not know any more, is looked up once again.
+func (f *flow) fetch(ctx context.Context, c *client, s tokensource.Subject) (*tokensource.Response, error) {
+	label := labelSystem
+	if s.UserToken() != "" {
+		label = labelUser
+	}
+	name, err := f.fragmentName(ctx, c, s.Tenant(), label)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := s.destination(ctx, subject, f.value)
-	if !f.known || !answered(err, http.StatusNotFound) {
+	resp, err := f.destination(ctx, c, s, name.text)
+	if name.entry == nil || !hasStatus(err, opDestination, http.StatusNotFound) {
 		return resp, err
 	}
-	s.names.drop(f.answer)
-	if f, err = s.fragment(ctx, subject.Tenant, label); err != nil {
+	f.remembered.drop(name)
+	if name, err = f.fragmentName(ctx, c, s.Tenant(), label); err != nil {
 		return nil, err
 	}
-	return s.destination(ctx, subject, f.value)
+	return f.destination(ctx, c, s, name.text)
 }
 
-// destination asks for the destination as the fragment completes it.
-func (s *session) destination(ctx context.Context, subject tokensource.Subject, fragment string) (*tokensource.Response, error) {
-	header := http.Header{"X-Fragment-Name": {fragment + "@instance"}}
-	if subject.UserToken != "" {
-		header.Set("X-User-Token", subject.UserToken)
+// destination asks for the destination as the fragment of that name completes it.
+func (f *flow) destination(ctx context.Context, c *client, s tokensource.Subject, fragment string) (*tokensource.Response, error) {
+	h := http.Header{"X-Fragment-Name": {fragment + "@instance"}}
+	if s.UserToken() != "" {
+		h.Set("X-User-Token", s.UserToken())
 	}
-	got, err := s.ask(ctx, subject.Tenant, wire.Request{Op: opDestination, URL: s.where, Header: header})
+	resp, err := f.ask(ctx, c, s.Tenant(), opDestination, c.destinationURL, h)
 	if err != nil {
 		return nil, err
 	}
-	resp, problem := parseDestination(got.body)
-	if problem != nil {
-		return nil, problem.report(s.where, got.secrets)
-	}
-	return resp, nil
+	return parseDestination(resp)
 }
 
-// clientID asks, as the provider, for the client id that tokens are issued to.
-func (s *session) clientID(ctx context.Context) (string, error) {
-	f, err := s.names.get(ctx, cache.NewKey("client id"), func(ctx context.Context) (string, error) {
-		got, err := s.ask(ctx, "", wire.Request{Op: opDestination, URL: s.where + "?$skipTokenRetrieval=true"})
+// clientID asks, as the provider, for the client id that access tokens are issued to.
+func (f *flow) clientID(ctx context.Context, c *client) (string, error) {
+	id, err := f.remembered.get(ctx, opDestination, c.key("client id"), func(ctx context.Context) (string, error) {
+		resp, err := f.ask(ctx, c, "", opDestination, c.destinationURL+"?$skipTokenRetrieval=true", nil)
 		if err != nil {
 			return "", err
 		}
-		id, problem := parseClientID(got.body)
-		if problem != nil {
-			return "", problem.report(s.where, got.secrets)
-		}
-		return id, nil
+		return parseClientID(resp)
 	})
+	return id.text, err
+}
+
+// parseDestination returns the access token and the gateway of a destination.
+func parseDestination(resp *response) (*tokensource.Response, error) {
+	destination, properties, err := parseProperties(resp)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return f.value, nil
-}
-
-// A problem is what makes a destination unusable.
-type problem struct {
-	kind tokensource.Kind
-	said string // the Destination Service's own words, or ""
-	err  error
-}
-
-// report returns p as the error of an answer from where.
-func (p *problem) report(where string, secrets []string) error {
-	return &tokensource.Error{
-		Op: opDestination, URL: where, StatusCode: http.StatusOK,
-		Description: wire.Clean(p.said, secrets...), Kind: p.kind, Err: p.err,
+	token, err := firstToken(resp, destination["authTokens"])
+	if err != nil {
+		return nil, err
 	}
-}
-
-// parseDestination returns the token and the gateway of a destination.
-func parseDestination(body []byte) (*tokensource.Response, *problem) {
-	top, props, p := parseProperties(body)
-	if p != nil {
-		return nil, p
-	}
-	token, p := firstToken(top["authTokens"])
-	if p != nil {
-		return nil, p
-	}
-	raw := props.text("URL", "url")
+	raw := properties.Text("URL", "url")
 	if raw == "" {
-		return nil, &problem{err: errors.New("the destination's property URL is missing or empty")}
+		return nil, resp.unusable(tokensource.Permanent, "", errors.New("the destination's property URL is missing or empty"))
 	}
-	gateway, err := tokensource.ParseGatewayURL(raw)
-	if err != nil {
-		return nil, &problem{err: fmt.Errorf("the destination's property URL: %w", err)}
+	if token.GatewayURL, err = tokensource.ParseGatewayURL(raw); err != nil {
+		return nil, resp.unusable(tokensource.Permanent, "", fmt.Errorf("the destination's property URL: %w", err))
 	}
-	return &tokensource.Response{TokenResponse: token, GatewayURL: gateway}, nil
+	return token, nil
 }
 
 // parseClientID returns the client id of a destination.
-func parseClientID(body []byte) (string, *problem) {
-	_, props, p := parseProperties(body)
-	if p != nil {
-		return "", p
+func parseClientID(resp *response) (string, error) {
+	_, properties, err := parseProperties(resp)
+	if err != nil {
+		return "", err
 	}
-	id := props.text("clientId")
+	id := properties.Text("clientId")
 	if id == "" {
-		return "", &problem{err: errors.New("the destination's property clientId is missing or empty")}
+		return "", resp.unusable(tokensource.Permanent, "", errors.New("the destination's property clientId is missing or empty"))
 	}
 	return id, nil
 }
 
 // parseProperties returns a destination, and its properties.
-func parseProperties(body []byte) (top, props object, p *problem) {
-	top, ok := parseObject(body)
-	if !ok {
-		return nil, nil, &problem{kind: tokensource.Passing, err: errors.New("the answer is not a JSON object")}
+func parseProperties(resp *response) (destination, properties jsonobject.Object, err error) {
+	destination, err = jsonobject.Parse(resp.body)
+	if err != nil {
+		return nil, nil, resp.unusable(tokensource.Temporary, "", fmt.Errorf("the destination: %w", err))
 	}
-	props, ok = parseObject(top["destinationConfiguration"])
-	if !ok {
-		return nil, nil, &problem{kind: tokensource.Passing, err: errors.New("destinationConfiguration is missing or not an object")}
+	properties, err = jsonobject.Parse(destination["destinationConfiguration"])
+	if err != nil {
+		return nil, nil, resp.unusable(tokensource.Temporary, "", errors.New("destinationConfiguration is missing or not an object"))
 	}
-	return top, props, nil
+	return destination, properties, nil
 }
 
-// firstToken returns the first usable one of the authTokens of a destination. If
-// there is none, the problem is that of the first one.
-func firstToken(authTokens json.RawMessage) (cache.TokenResponse, *problem) {
-	list, _ := parseList(authTokens)
-	var first *problem
+// firstToken returns the first usable one of the authTokens of a destination. If there is
+// none, the error is about the first one.
+func firstToken(resp *response, authTokens json.RawMessage) (*tokensource.Response, error) {
+	list, _ := jsonobject.ParseArray(authTokens)
+	var first error
 	for i, raw := range list {
-		token, p := parseToken(raw)
-		if p == nil {
+		token, description, err := parseToken(raw)
+		if err == nil {
 			return token, nil
 		}
 		if first == nil {
-			p.err = fmt.Errorf("%w: authTokens[%d]: %w", ErrNoDestinationToken, i, p.err)
-			first = p
+			kind := tokensource.Permanent
+			if description != "" {
+				kind = tokensource.Temporary
+			}
+			first = resp.unusable(kind, description, fmt.Errorf("%w: authTokens[%d]: %w", ErrNoDestinationToken, i, err))
 		}
 	}
 	if first == nil {
-		first = &problem{err: fmt.Errorf("%w: authTokens is missing, empty or not a list", ErrNoDestinationToken)}
+		first = resp.unusable(tokensource.Permanent, "", fmt.Errorf("%w: authTokens is missing, empty or not a list", ErrNoDestinationToken))
 	}
-	return cache.TokenResponse{}, first
+	return nil, first
 }
 
-// errTokenRetrieval: the Destination Service did not get a token either.
-var errTokenRetrieval = errors.New("the Destination Service could not obtain the token")
-
-// parseToken returns one of the authTokens. The token is what its header has after
-// the scheme Bearer (RFC 6750, section 2.1), whatever the case of that.
-func parseToken(raw json.RawMessage) (cache.TokenResponse, *problem) {
-	entry, ok := parseObject(raw)
-	if !ok {
-		return cache.TokenResponse{}, &problem{err: errors.New("it is not a JSON object")}
+// parseToken returns one of the authTokens. The access token is what its header has after
+// the scheme Bearer (RFC 6750, section 2.1; its case does not matter). The description is
+// what the Destination Service says if it could not obtain the token itself, else "".
+func parseToken(raw json.RawMessage) (token *tokensource.Response, description string, err error) {
+	entry, err := jsonobject.Parse(raw)
+	if err != nil {
+		return nil, "", errors.New("it is not a JSON object")
 	}
-	if said := entry.text("error"); said != "" {
-		return cache.TokenResponse{}, &problem{kind: tokensource.Passing, said: said, err: errTokenRetrieval}
+	if description := entry.Text("error"); description != "" {
+		return nil, description, errors.New("the Destination Service could not obtain the token")
 	}
-	header, _ := parseObject(entry["http_header"])
-	scheme, token, _ := strings.Cut(header.text("value"), " ")
-	token = strings.TrimSpace(token)
+	httpHeader, _ := jsonobject.Parse(entry["http_header"])
+	scheme, accessToken, _ := strings.Cut(httpHeader.Text("value"), " ")
+	accessToken = strings.TrimSpace(accessToken)
 	switch {
 	case scheme == "":
-		return cache.TokenResponse{}, &problem{err: errors.New("http_header has no value")}
+		return nil, "", errors.New("http_header has no value")
 	case !strings.EqualFold(scheme, "Bearer"):
-		return cache.TokenResponse{}, &problem{err: errors.New("the scheme in http_header is not Bearer")}
-	case token == "" || !visible(token):
-		return cache.TokenResponse{}, &problem{err: errors.New("http_header has no well-formed bearer token")}
+		return nil, "", errors.New("the scheme in http_header is not Bearer")
+	case !header.IsToken(accessToken):
+		return nil, "", errors.New("http_header has no well-formed bearer token")
 	}
-	return cache.TokenResponse{AccessToken: token, ExpiresIn: entry["expires_in"]}, nil
+	return &tokensource.Response{AccessToken: accessToken, ExpiresIn: entry["expires_in"]}, "", nil
 }

@@ -7,26 +7,36 @@ import (
 	"testing"
 
 	"github.com/agwgo/agw/agwtest"
+	"github.com/agwgo/agw/cache"
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/flows/lob"
 	"github.com/agwgo/agw/tokensource"
 )
 
-// world is a flow against the double, over TLS.
-type world struct {
-	*agwtest.Server
-	flow *lob.Flow
-	src  *tokensource.Source
+// endToEnd is a source over a flow that talks to the double, over TLS.
+type endToEnd struct {
+	server *agwtest.Server
+	flow   flows.Flow
+	source *tokensource.Source
 }
 
-// start is startWith without options.
-func start(t *testing.T, root string) *world {
+// credentialsOf returns credentials of the double.
+func credentialsOf(srv *agwtest.Server) *lob.Credentials {
+	b := srv.DestinationBinding()
+	return &lob.Credentials{
+		ClientID: b["clientid"], ClientSecret: b["clientsecret"], URL: b["url"], URI: b["uri"], IdentityZone: b["identityzone"],
+		Landscape: "agwtest",
+	}
+}
+
+// startEndToEnd starts the double, and a flow whose binding is in files below root or, if
+// that is "", in the environment.
+func startEndToEnd(t *testing.T, root string) *endToEnd {
 	t.Helper()
-	return startWith(t, root, agwtest.Options{}, lob.Options{}, tokensource.Options{})
+	return startEndToEndWith(t, root, agwtest.Options{}, tokensource.Options{}, cache.Now)
 }
 
-// startWith brings up a double and a flow that has the double's binding in files or,
-// if root is "", in the environment.
-func startWith(t *testing.T, root string, server agwtest.Options, flowOpts lob.Options, opts tokensource.Options) *world {
+func startEndToEndWith(t *testing.T, root string, server agwtest.Options, opts tokensource.Options, now func() cache.Instant) *endToEnd {
 	t.Helper()
 	srv, err := agwtest.Start(server)
 	if err != nil {
@@ -44,86 +54,74 @@ func startWith(t *testing.T, root string, server agwtest.Options, flowOpts lob.O
 	if err != nil {
 		t.Fatal(err)
 	}
-	flowOpts.Base = srv.Transport()
-	flow, err := lob.NewFlow(creds, &flowOpts)
+	flow, err := lob.NewFlowWithClock(creds, flows.Options{ServiceTransport: srv.Transport(), Tokens: opts}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(flow.CloseIdleConnections)
-	src, err := tokensource.New(flow, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &world{Server: srv, flow: flow, src: src}
+	return &endToEnd{server: srv, flow: flow, source: newSource(t, clockedFlow{flow.(reloadableFlow), now}, opts)}
 }
 
-func (w *world) expect(t *testing.T, what string, auth, fragments, destinations int) {
+// assertRequests checks how many requests there were to each service since the last time.
+func (e *endToEnd) assertRequests(t *testing.T, when string, serviceTokens, fragments, destinations int) {
 	t.Helper()
-	c := w.Counts()
+	c := e.server.Counts()
 	got := fmt.Sprint(c.Auth, c.Fragments, c.Destination)
-	if want := fmt.Sprint(auth, fragments, destinations); got != want {
-		t.Errorf("%s: %s requests for service tokens, fragments, destinations; want %s", what, got, want)
+	if want := fmt.Sprint(serviceTokens, fragments, destinations); got != want {
+		t.Errorf("%s: %s requests for service tokens, fragments and destinations, want %s", when, got, want)
 	}
-	w.ResetCounts()
+	e.server.ResetCounts()
 }
 
-func (w *world) asUser(tenant, name string) context.Context {
+// context returns a context that acts for a user, or the system if name is "", in a tenant.
+func (e *endToEnd) context(tenant, name string) context.Context {
 	ctx := tokensource.WithTenant(context.Background(), tenant)
 	if name == "" {
 		return ctx
 	}
-	return tokensource.WithUserToken(ctx, w.UserToken(agwtest.User{Name: name, Tenant: tenant}))
-}
-
-func (w *world) grant(t *testing.T, ctx context.Context) *tokensource.Grant {
-	t.Helper()
-	g, err := w.src.Grant(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g
+	return tokensource.WithUserToken(ctx, e.server.UserToken(agwtest.User{Name: name, Tenant: tenant}))
 }
 
 func TestRequestCounts(t *testing.T) {
 	t.Parallel()
-	w := start(t, "")
-	system, alice := w.asUser("acme", ""), w.asUser("acme", "alice")
+	e := startEndToEnd(t, "")
+	system, alice := e.context("acme", ""), e.context("acme", "alice")
 
-	w.grant(t, system)
-	w.expect(t, "cold system token", 1, 1, 1)
-	w.grant(t, alice)
-	w.expect(t, "first user token of the tenant", 0, 1, 1)
-	w.grant(t, w.asUser("acme", "bob"))
-	w.expect(t, "second user token of the tenant", 0, 0, 1)
-	w.grant(t, system)
-	w.grant(t, alice)
-	w.expect(t, "warm", 0, 0, 0)
+	mustAccessToken(t, e.source, system)
+	e.assertRequests(t, "first system token", 1, 1, 1)
+	mustAccessToken(t, e.source, alice)
+	e.assertRequests(t, "first user token of the tenant", 0, 1, 1)
+	mustAccessToken(t, e.source, e.context("acme", "bob"))
+	e.assertRequests(t, "second user token of the tenant", 0, 0, 1)
+	mustAccessToken(t, e.source, system)
+	mustAccessToken(t, e.source, alice)
+	e.assertRequests(t, "cached tokens", 0, 0, 0)
 
 	for _, ctx := range []context.Context{system, alice} {
-		if !w.src.Invalidate(w.grant(t, ctx)) {
-			t.Fatal("the grant was not dropped")
+		if !e.source.Invalidate(mustAccessToken(t, e.source, ctx)) {
+			t.Fatal("the token was not dropped")
 		}
-		w.grant(t, ctx)
-		w.expect(t, "renewed token", 0, 0, 1)
+		mustAccessToken(t, e.source, ctx)
+		e.assertRequests(t, "after Invalidate", 0, 0, 1)
 	}
 }
 
 func TestRequestCountOfClientID(t *testing.T) {
 	t.Parallel()
-	w := start(t, "")
+	e := startEndToEnd(t, "")
 	for range 3 {
-		id, err := w.flow.ClientID(t.Context())
-		if err != nil || id != w.ClientID() {
-			t.Fatalf("client id %q, %v", id, err)
+		id, err := e.flow.ClientID(t.Context())
+		if err != nil || id != e.server.ClientID() {
+			t.Fatalf("got client id %q and error %v, want %q", id, err, e.server.ClientID())
 		}
 	}
-	w.expect(t, "client id", 1, 0, 1)
+	e.assertRequests(t, "client id, three times", 1, 0, 1)
 }
 
 func TestRequestCountsOfManyAtOnce(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		what         string
+		name         string
 		user         func(i int) string
 		destinations int
 	}{
@@ -131,20 +129,58 @@ func TestRequestCountsOfManyAtOnce(t *testing.T) {
 		{"20 callers as 20 users", func(i int) string { return fmt.Sprint("user", i) }, 20},
 	}
 	for _, tt := range tests {
-		t.Run(tt.what, func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			w := start(t, "")
+			e := startEndToEnd(t, "")
 			var group sync.WaitGroup
 			for i := range 20 {
-				ctx := w.asUser("acme", tt.user(i))
+				ctx := e.context("acme", tt.user(i))
 				group.Go(func() {
-					if _, err := w.src.Grant(ctx); err != nil {
-						t.Error(err)
+					if _, err := e.source.AccessToken(ctx); err != nil {
+						t.Errorf("caller %d: %v", i, err)
 					}
 				})
 			}
 			group.Wait()
-			w.expect(t, tt.what, 1, 1, tt.destinations)
+			e.assertRequests(t, tt.name, 1, 1, tt.destinations)
 		})
 	}
+}
+
+func TestRenewedSecretOverTLS(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	e := startEndToEnd(t, root)
+	ctx := e.context("acme", "")
+	mustAccessToken(t, e.source, ctx)
+
+	e.server.RotateClientSecret()
+	if err := e.server.WriteDestinationBinding(root); err != nil {
+		t.Fatal(err)
+	}
+	e.server.RefuseOldClients()
+	e.server.ResetCounts()
+	mustAccessToken(t, e.source, ctx)
+	e.assertRequests(t, "cached token after the secret was renewed", 0, 0, 0)
+	mustAccessToken(t, e.source, e.context("acme", "alice"))
+	e.assertRequests(t, "user of a tenant whose service token is cached", 0, 1, 1)
+	mustAccessToken(t, e.source, e.context("umbrella", ""))
+	e.assertRequests(t, "tenant without a service token", 1, 1, 1)
+
+	// Now the old secret is refused before the new one is there.
+	e.server.RotateClientSecret()
+	e.server.RefuseOldClients()
+	if _, err := e.source.AccessToken(e.context("globex", "")); err == nil {
+		t.Fatal("the old secret is accepted")
+	}
+	if err := e.server.WriteDestinationBinding(root); err != nil {
+		t.Fatal(err)
+	}
+	e.server.ResetCounts()
+	if _, err := e.flow.ClientID(t.Context()); err != nil {
+		t.Fatalf("ClientID with the new secret: %v", err)
+	}
+	e.assertRequests(t, "client id with the new secret", 1, 0, 1)
+	mustAccessToken(t, e.source, e.context("globex", ""))
+	e.assertRequests(t, "the tenant for which the old secret was refused", 1, 1, 1)
 }

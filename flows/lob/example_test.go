@@ -6,6 +6,7 @@ import (
 	"log"
 
 	"github.com/agwgo/agw/agwtest"
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/flows/lob"
 	"github.com/agwgo/agw/tokensource"
 )
@@ -20,13 +21,11 @@ func Example() {
 
 	b := srv.DestinationBinding()
 	creds := &lob.Credentials{ // or lob.Load()
+		ClientID: b["clientid"], ClientSecret: b["clientsecret"],
+		URL: b["url"], URI: b["uri"], IdentityZone: b["identityzone"],
 		Landscape: "agwtest",
-		Binding: lob.Binding{
-			ClientID: b["clientid"], ClientSecret: b["clientsecret"],
-			URL: b["url"], URI: b["uri"], IdentityZone: b["identityzone"],
-		},
 	}
-	flow, err := lob.NewFlow(creds, &lob.Options{Base: srv.Transport()})
+	flow, err := creds.NewFlow(flows.Options{ServiceTransport: srv.Transport()})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -4,57 +4,53 @@ import (
 	"encoding/json"
 	"net/url"
 
+	"github.com/agwgo/agw/cache"
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/tokensource"
 )
 
-// What follows lets tests in package lob_test reach what is not exported.
+// What follows gives tests in package lob_test what is not exported.
 
 // LoadFrom is Load with another environment.
 func LoadFrom(env map[string]string) (*Credentials, error) {
 	return load(func(name string) string { return env[name] })
 }
 
+// NewFlowWithClock is NewFlow with another clock.
+func NewFlowWithClock(c *Credentials, opts flows.Options, now func() cache.Instant) (flows.Flow, error) {
+	return newFlow(c, opts, now)
+}
+
 // TokenURL returns where the service token of a tenant is fetched.
 func TokenURL(base *url.URL, zone, tenant string) (string, error) {
-	server, err := newAuthServer(base, zone)
+	auth, err := newAuthServer(base, zone)
 	if err != nil {
 		return "", err
 	}
-	return server.tokenURL(tenant), nil
+	return auth.tokenURL(tenant), nil
 }
 
-// ParseDestination returns what is wrong with a destination, or its token and
-// gateway.
+// ParseDestination returns the token and the gateway of a destination.
 func ParseDestination(body []byte) (*tokensource.Response, error) {
-	resp, p := parseDestination(body)
-	if p != nil {
-		return nil, p.report("", nil)
-	}
-	return resp, nil
+	return parseDestination(&response{body: body})
 }
 
 // ParseClientID returns the client id of a destination.
-func ParseClientID(body []byte) (string, error) {
-	id, p := parseClientID(body)
-	if p != nil {
-		return "", p.report("", nil)
-	}
-	return id, nil
-}
+func ParseClientID(body []byte) (string, error) { return parseClientID(&response{body: body}) }
 
-// ParseFragments returns the first name and the endpoints of a list of fragments.
-func ParseFragments(body []byte) (name string, endpoints []Endpoint, err error) {
-	list, err := parseFragments(body)
-	if err != nil {
-		return "", nil, err
-	}
-	name, _ = firstName(list)
-	endpoints, err = parseEndpoints(list, "label", "tenant")
-	return name, endpoints, err
+// ParseFragments returns the first name, and the agents, of a list of fragments.
+func ParseFragments(body []byte) (name string, agents []flows.Endpoint, err error) {
+	list := &response{body: body}
+	name, _ = firstName(list, "tenant", labelAgent)
+	agents, err = parseEndpoints(list, "tenant", labelAgent)
+	return name, agents, err
 }
 
 // ParseAuthToken returns one of the authTokens.
-func ParseAuthToken(raw json.RawMessage) (token string, ok bool) {
-	r, p := parseToken(raw)
-	return r.AccessToken, p == nil
+func ParseAuthToken(raw json.RawMessage) (token string, err error) {
+	resp, _, err := parseToken(raw)
+	if err != nil {
+		return "", err
+	}
+	return resp.AccessToken, nil
 }

@@ -8,111 +8,102 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/agwgo/agw/cache"
-	"github.com/agwgo/agw/internal/wire"
+	"github.com/agwgo/agw/internal/header"
+	"github.com/agwgo/agw/internal/jsonobject"
 	"github.com/agwgo/agw/tokensource"
 )
 
+// ErrNoFragment: the Destination Service has no fragment that the call needs for its
+// tenant, which usually means that the tenant has not subscribed.
+var ErrNoFragment = errors.New("agw: no fragment")
+
 // The labels of fragments.
 const (
-	labelSystem = "subscriber.ias"
-	labelUser   = "subscriber.ias.user"
-	labelMCP    = "agw.mcp.server"
-	labelAgent  = "agw.a2a.server"
+	labelSystem = "subscriber.ias"      // completes the destination to that of system tokens
+	labelUser   = "subscriber.ias.user" // and of users' tokens
+	labelMCP    = "agw.mcp.server"      // describes an MCP server
+	labelAgent  = "agw.a2a.server"      // describes an A2A agent
 )
 
-// opFragment is the Op of errors that concern a fragment.
+// opFragment is the Op of errors about fragments.
 const opFragment = "find fragment"
 
-// labelFor returns the label of the fragment that the token of s needs.
-func labelFor(s tokensource.Subject) string {
-	if s.UserToken != "" {
-		return labelUser
-	}
-	return labelSystem
-}
-
-func fragmentKey(tenant, label string) cache.Key { return cache.NewKey("fragment", tenant, label) }
-
-// fragment returns the name of the first fragment of tenant with label.
-func (s *session) fragment(ctx context.Context, tenant, label string) (found, error) {
-	return s.names.get(ctx, fragmentKey(tenant, label), func(ctx context.Context) (string, error) {
-		list, _, err := s.fragments(ctx, tenant, label)
+// fragmentName returns the name of the tenant's first fragment with that label.
+func (f *flow) fragmentName(ctx context.Context, c *client, tenant, label string) (found, error) {
+	return f.remembered.get(ctx, opFragment, c.key("fragment", tenant, label), func(ctx context.Context) (string, error) {
+		list, err := f.fragments(ctx, c, tenant, label)
 		if err != nil {
 			return "", err
 		}
-		name, err := firstName(list)
-		if err != nil {
-			return "", noFragment(tokensource.Error{Op: opFragment}, label, tenant, err.Error())
-		}
-		return name, nil
+		return firstName(list, tenant, label)
 	})
 }
 
-// fragments returns the fragments of tenant with label, and what an error about
-// them must not show.
-func (s *session) fragments(ctx context.Context, tenant, label string) (list []object, secrets []string, err error) {
+// fragments asks for the tenant's fragments with that label.
+func (f *flow) fragments(ctx context.Context, c *client, tenant, label string) (*response, error) {
 	filter := fmt.Sprintf("Label['sap-managed-runtime-type'] HAS ('%s')", label)
-	where := s.base + "/destination-configuration/v1/instanceDestinationFragments"
-	got, err := s.ask(ctx, tenant, wire.Request{
-		Op:  opFragment,
-		URL: where + "?$filter=" + strings.ReplaceAll(url.QueryEscape(filter), "+", "%20"),
-	})
-	if answered(err, http.StatusNotFound) {
-		return nil, nil, noFragment(*asError(err), label, tenant, "")
+	escaped := strings.ReplaceAll(url.QueryEscape(filter), "+", "%20")
+	list, err := f.ask(ctx, c, tenant, opFragment, c.fragmentsURL+"?$filter="+escaped, nil)
+	if hasStatus(err, opFragment, http.StatusNotFound) {
+		e := *asError(err)
+		e.Kind, e.Err = tokensource.Permanent, noFragment(tenant, label)
+		return nil, &e
 	}
+	return list, err
+}
+
+func noFragment(tenant, label string) error {
+	return fmt.Errorf("%w labeled %q in tenant %q", ErrNoFragment, label, tenant)
+}
+
+// parseFragments returns the elements of a list of fragments. Those that are not objects
+// are nil.
+func parseFragments(list *response) ([]jsonobject.Object, error) {
+	elements, err := jsonobject.ParseArray(list.body)
 	if err != nil {
-		return nil, nil, err
+		return nil, list.unusable(tokensource.Temporary, "", fmt.Errorf("the list of fragments: %w", err))
 	}
-	list, err = parseFragments(got.body)
+	fragments := make([]jsonobject.Object, len(elements))
+	for i, raw := range elements {
+		fragments[i], _ = jsonobject.Parse(raw)
+	}
+	return fragments, nil
+}
+
+// firstName returns the name of the first fragment in the list that has a usable one.
+func firstName(list *response, tenant, label string) (string, error) {
+	fragments, err := parseFragments(list)
 	if err != nil {
-		return nil, nil, &tokensource.Error{Op: opFragment, URL: where, StatusCode: http.StatusOK, Kind: tokensource.Passing, Err: err}
+		return "", err
 	}
-	return list, got.secrets, nil
-}
-
-// noFragment returns e with a [*FragmentError] as its cause.
-func noFragment(e tokensource.Error, label, tenant, reason string) error {
-	e.Kind, e.Err = tokensource.Permanent, &FragmentError{Label: label, Tenant: tenant, Reason: reason}
-	return &e
-}
-
-// parseFragments returns the elements of a list of fragments; what is no object
-// is nil.
-func parseFragments(body []byte) ([]object, error) {
-	raw, ok := parseList(body)
-	if !ok {
-		return nil, errors.New("the answer is not a list of fragments")
-	}
-	list := make([]object, len(raw))
-	for i := range raw {
-		list[i], _ = parseObject(raw[i])
-	}
-	return list, nil
-}
-
-// firstName returns the name of the first fragment that has a usable one.
-func firstName(list []object) (string, error) {
-	for _, o := range list {
-		if name, err := fragmentName(o); err == nil {
+	var first error
+	for _, fragment := range fragments {
+		name, err := parseName(fragment)
+		if err == nil {
 			return name, nil
 		}
+		if first == nil {
+			first = err
+		}
 	}
-	if len(list) == 0 {
-		return "", errors.New("the list is empty")
+	err = noFragment(tenant, label)
+	if first == nil {
+		err = fmt.Errorf("%w: the list is empty", err)
+	} else {
+		err = fmt.Errorf("%w: none of the %d in the list has a usable name; the first one: %w", err, len(fragments), first)
 	}
-	_, err := fragmentName(list[0])
-	return "", fmt.Errorf("none of the %d in the list has a usable name; the first one: %w", len(list), err)
+	return "", list.unusable(tokensource.Permanent, "", err)
 }
 
-func fragmentName(o object) (string, error) {
-	name := o.text("FragmentName", "fragmentName")
+// parseName returns the name of a fragment. It must be fit for a header.
+func parseName(fragment jsonobject.Object) (string, error) {
+	name := fragment.Text("FragmentName", "fragmentName")
 	switch {
-	case o == nil:
+	case fragment == nil:
 		return "", errors.New("it is not a JSON object")
 	case name == "":
 		return "", errors.New("FragmentName is missing, empty or not a string")
-	case !sendable(name):
+	case !header.IsText(name):
 		return "", errors.New("FragmentName has a character that no header may have")
 	}
 	return name, nil

@@ -2,24 +2,28 @@ package lob
 
 import (
 	"cmp"
-	"fmt"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/agwgo/agw/flows"
+	"github.com/agwgo/agw/internal/mount"
 	"github.com/agwgo/agw/tokensource"
 )
 
 const (
 	envLandscape = "APPFND_CONHOS_LANDSCAPE"
 	envRoot      = "SERVICE_BINDING_ROOT"
-	envBinding   = "CLOUD_SDK_CFG_DESTINATION_DEFAULT_" // followed by a key in capitals
+	envBinding   = "CLOUD_SDK_CFG_DESTINATION_DEFAULT_" // and a key in capitals
 
 	defaultRoot = "/etc/secrets/appfnd"
+
+	environment = "environment" // as Credentials.Source
 )
 
-// Load returns the credentials that the agent's environment has. The landscape is
-// the value of APPFND_CONHOS_LANDSCAPE. The binding is the first complete one of
+// Load returns the credentials that the environment offers. The landscape is the value of
+// APPFND_CONHOS_LANDSCAPE. The binding is the first complete one of
 //
 //  1. the files clientid, clientsecret, url, uri and identityzone in
 //     $SERVICE_BINDING_ROOT/destination, if SERVICE_BINDING_ROOT is set,
@@ -28,117 +32,86 @@ const (
 //  3. the environment variables CLOUD_SDK_CFG_DESTINATION_DEFAULT_CLIENTID,
 //     ..._CLIENTSECRET, ..._URL, ..._URI and ..._IDENTITYZONE.
 //
-// White space around values is dropped; an empty value counts as missing. What
-// is found is checked by [NewFlow]. Any error is a [*LoadError].
+// White space around values is dropped, and a blank value counts as missing. URLs are
+// checked by [Credentials.NewFlow].
+//
+// If there is nothing of a binding anywhere, the error is a [*flows.NotFoundError]. If a
+// binding is incomplete or cannot be read, or only the landscape is missing, it joins a
+// [*tokensource.ConfigError] for each value that is missing and each directory that cannot
+// be read.
 func Load() (*Credentials, error) { return load(os.Getenv) }
 
 func load(getenv func(string) string) (*Credentials, error) {
 	landscape := strings.TrimSpace(getenv(envLandscape))
-	failed := &LoadError{NoLandscape: landscape == ""}
-	for _, src := range sources(getenv) {
-		b, missing := src.read()
-		if missing != nil {
-			failed.Sources = append(failed.Sources, *missing)
-			continue
+	noLandscape := &tokensource.ConfigError{Source: environment, Field: envLandscape, Err: errors.New("not set or blank")}
+	var nowhere flows.NotFoundError
+	var broken []error
+	for _, dir := range append(directories(getenv), "") {
+		c, err := read(dir, getenv)
+		switch missing := c.missing(); {
+		case err != nil:
+			broken = append(broken, err)
+		case len(missing) == len(c.binding()):
+			for i, key := range missing {
+				missing[i] = c.spelling(key)
+			}
+			problem := "no files: "
+			if dir == "" {
+				problem = "not set: "
+				if landscape == "" {
+					missing = append(missing, envLandscape)
+				}
+			}
+			problem += strings.Join(missing, ", ")
+			nowhere.Places = append(nowhere.Places, flows.Place{Flow: flowName, Name: c.Source, Problem: problem})
+		case len(missing) > 0:
+			broken = append(broken, c.checkComplete())
+		case landscape == "":
+			return nil, noLandscape
+		default:
+			c.Landscape = landscape
+			return c, nil
 		}
-		if landscape == "" {
-			return nil, &LoadError{NoLandscape: true}
-		}
-		return &Credentials{Binding: b, Landscape: landscape, files: src.dir}, nil
 	}
-	return nil, failed
+	if len(broken) == 0 {
+		return nil, &nowhere
+	}
+	if landscape == "" {
+		broken = append(broken, noLandscape)
+	}
+	return nil, errors.Join(broken...)
 }
 
-// sources returns where a binding is looked for, in order.
-func sources(getenv func(string) string) []source {
-	var all []source
+// directories returns where the files of a binding can be, in order.
+func directories(getenv func(string) string) (dirs []string) {
 	root := getenv(envRoot)
 	if root != "" {
-		all = append(all, files(filepath.Join(root, "destination")))
+		dirs = append(dirs, filepath.Join(root, "destination"))
 	}
-	root = cmp.Or(root, defaultRoot)
-	return append(all, files(filepath.Join(root, "destination", "default")), environment(getenv))
+	return append(dirs, filepath.Join(cmp.Or(root, defaultRoot), "destination", "default"))
 }
 
-// environment is the source of environment variables.
-func environment(getenv func(string) string) source {
-	variable := func(key string) string { return envBinding + strings.ToUpper(key) }
-	return source{
-		name:  "environment",
-		spell: variable,
-		get:   func(key string) (string, error) { return getenv(variable(key)), nil },
+// read returns what there is of a binding in the files in dir, or in the environment if
+// dir is "".
+func read(dir string, getenv func(string) string) (*Credentials, error) {
+	c := &Credentials{Source: cmp.Or(dir, environment), dir: dir}
+	var keys []string
+	for _, f := range c.binding() {
+		keys = append(keys, f.key)
 	}
-}
-
-// A LoadError says why [Load] found no credentials. It is a
-// [tokensource.ErrNoCredentials] if there is nothing at all where it looked for a
-// binding, and an [ErrNoLandscape] if the landscape is missing.
-type LoadError struct {
-	// Sources are the sources of the binding that were tried, in order. It is empty
-	// if there was a complete binding and only the landscape is missing.
-	Sources []SourceError
-
-	// NoLandscape says that APPFND_CONHOS_LANDSCAPE is not set.
-	NoLandscape bool
-}
-
-// A SourceError says what is wrong with one source of a binding.
-type SourceError struct {
-	Source  string   // the directory in which files were looked for, or "environment"
-	Missing []string // names of the files or variables that are not there, or are empty
-	Partial bool     // the others are there
-	Err     error    // what was there, but could not be read; or nil
-}
-
-// Error says what is missing in the source.
-func (e *SourceError) Error() string {
-	found := "incomplete"
-	if !e.Partial {
-		found = "nothing there"
+	var files mount.Files
+	if dir != "" {
+		var err error
+		if files, err = mount.Read(dir, keys...); err != nil {
+			return c, &tokensource.ConfigError{Source: dir, Err: err}
+		}
 	}
-	text := fmt.Sprintf("%s: %s", e.Source, found)
-	if len(e.Missing) > 0 {
-		text += ": missing " + strings.Join(e.Missing, ", ")
+	for _, f := range c.binding() {
+		value := files[f.key]
+		if dir == "" {
+			value = getenv(c.spelling(f.key))
+		}
+		*f.value = strings.TrimSpace(value)
 	}
-	if e.Err != nil {
-		text += ": " + e.Err.Error()
-	}
-	return text
-}
-
-// Unwrap returns what could not be read, or nil.
-func (e *SourceError) Unwrap() error { return e.Err }
-
-// Error lists what was looked for, in order, and what to set.
-func (e *LoadError) Error() string {
-	if len(e.Sources) == 0 {
-		return ErrNoLandscape.Error()
-	}
-	var b strings.Builder
-	b.WriteString("agw: no complete binding to the Destination Service, looked for in order:")
-	for i := range e.Sources {
-		fmt.Fprintf(&b, " (%d) %v;", i+1, &e.Sources[i])
-	}
-	b.WriteString(" provide all five values in one of these places")
-	if e.NoLandscape {
-		b.WriteString(", and set " + envLandscape)
-	}
-	return b.String()
-}
-
-// Unwrap returns the errors that e is.
-func (e *LoadError) Unwrap() []error {
-	var errs []error
-	if e.NoLandscape {
-		errs = append(errs, ErrNoLandscape)
-	}
-	nothing := len(e.Sources) > 0
-	for i := range e.Sources {
-		errs = append(errs, &e.Sources[i])
-		nothing = nothing && !e.Sources[i].Partial
-	}
-	if nothing {
-		errs = append(errs, tokensource.ErrNoCredentials)
-	}
-	return errs
+	return c, nil
 }

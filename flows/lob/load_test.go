@@ -1,75 +1,35 @@
 package lob_test
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
-	"log/slog"
-	"maps"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/agwgo/agw/cache"
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/flows/lob"
 	"github.com/agwgo/agw/tokensource"
 )
 
-// values are those of a complete binding, by key.
-func values(mark string) map[string]string {
-	return map[string]string{
-		"clientid": "sb-" + mark, "clientsecret": secret, "identityzone": "provider",
-		"url": authURL, "uri": destURL,
-	}
-}
-
-func writeFiles(t *testing.T, dir string, values map[string]string) {
-	t.Helper()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	for key, value := range values {
-		if err := os.WriteFile(filepath.Join(dir, key), []byte(value), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// environ returns the environment of a landscape and a binding.
-func environ(values map[string]string) map[string]string {
-	env := map[string]string{"APPFND_CONHOS_LANDSCAPE": "eu10"}
-	for key, value := range values {
-		env["CLOUD_SDK_CFG_DESTINATION_DEFAULT_"+strings.ToUpper(key)] = value
-	}
-	return env
-}
-
-func without(m map[string]string, keys ...string) map[string]string {
-	m = maps.Clone(m)
-	for _, key := range keys {
-		delete(m, key)
-	}
-	return m
-}
-
 func TestLoadTakesTheFirstCompleteSource(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		what                 string
+		name                 string
 		first, second, third map[string]string
 		want                 string
 	}{
-		{"all", values("1"), values("2"), values("3"), "sb-1"},
-		{"second", nil, values("2"), values("3"), "sb-2"},
-		{"third", nil, nil, values("3"), "sb-3"},
-		{"first is incomplete", without(values("1"), "uri"), values("2"), nil, "sb-2"},
-		{"two are incomplete", without(values("1"), "uri"), without(values("2"), "url"), values("3"), "sb-3"},
-		{"a file is blank", map[string]string{"clientid": " \n"}, values("2"), nil, "sb-2"},
+		{"all", values("sb-1"), values("sb-2"), values("sb-3"), "sb-1"},
+		{"second", nil, values("sb-2"), values("sb-3"), "sb-2"},
+		{"third", nil, nil, values("sb-3"), "sb-3"},
+		{"first is incomplete", without(values("sb-1"), "uri"), values("sb-2"), nil, "sb-2"},
+		{"two are incomplete", without(values("sb-1"), "uri"), without(values("sb-2"), "url"), values("sb-3"), "sb-3"},
+		{"a file is blank", map[string]string{"clientid": " \n"}, values("sb-2"), nil, "sb-2"},
 	}
 	for _, tt := range tests {
-		t.Run(tt.what, func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			root := t.TempDir()
 			writeFiles(t, filepath.Join(root, "destination"), tt.first)
@@ -78,65 +38,77 @@ func TestLoadTakesTheFirstCompleteSource(t *testing.T) {
 			env["SERVICE_BINDING_ROOT"] = root
 			creds, err := lob.LoadFrom(env)
 			if err != nil || creds.ClientID != tt.want || creds.Landscape != "eu10" {
-				t.Fatalf("got %v, %v", creds, err)
+				t.Fatalf("got %v and %v, want the binding of %s in landscape eu10", creds, err, tt.want)
 			}
-			if _, err := lob.NewFlow(creds, nil); err != nil {
-				t.Error(err)
+			if _, err := creds.NewFlow(flows.Options{}); err != nil {
+				t.Errorf("NewFlow: %v", err)
 			}
 		})
 	}
 }
 
-func TestLoadTrims(t *testing.T) {
+func TestLoadRemovesWhiteSpace(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	padded := make(map[string]string)
-	for key, value := range values("1") {
+	for key, value := range values("sb-1") {
 		padded[key] = "\n\t " + value + " \r\n"
 	}
-	writeFiles(t, filepath.Join(root, "destination", "default"), padded)
-	creds, err := lob.LoadFrom(map[string]string{"SERVICE_BINDING_ROOT": root, "APPFND_CONHOS_LANDSCAPE": " eu10\n"})
+	dir := filepath.Join(root, "destination", "default")
+	writeFiles(t, dir, padded)
+	got, err := lob.LoadFrom(map[string]string{"SERVICE_BINDING_ROOT": root, "APPFND_CONHOS_LANDSCAPE": " eu10\n"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := lob.Binding{
-		ClientID: "sb-1", ClientSecret: secret, URL: authURL, URI: destURL, IdentityZone: "provider",
-		Source: filepath.Join(root, "destination", "default"),
+	for _, field := range []struct{ name, got, want string }{
+		{"ClientID", got.ClientID, "sb-1"}, {"ClientSecret", got.ClientSecret, secret}, {"URL", got.URL, authURL}, {"URI", got.URI, destURL},
+		{"IdentityZone", got.IdentityZone, "provider"}, {"Landscape", got.Landscape, "eu10"}, {"Source", got.Source, dir},
+	} {
+		if field.got != field.want {
+			t.Errorf("%s is %q, want %q", field.name, field.got, field.want)
+		}
 	}
-	if creds.Binding != want || creds.Landscape != "eu10" {
-		t.Errorf("got %+v", creds)
+}
+
+// configErrors returns the ConfigErrors in err as "source: field".
+func configErrors(err error) (fields []string) {
+	if bad := (*tokensource.ConfigError)(nil); errors.As(err, &bad) && error(bad) == err {
+		return []string{bad.Source + ": " + bad.Field}
 	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range joined.Unwrap() {
+			fields = append(fields, configErrors(err)...)
+		}
+	}
+	return fields
 }
 
 func TestLoadFindsNothing(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	_, err := lob.LoadFrom(map[string]string{"SERVICE_BINDING_ROOT": root})
-	if !errors.Is(err, tokensource.ErrNoCredentials) || !errors.Is(err, lob.ErrNoLandscape) {
-		t.Errorf("got %v", err)
-	}
-	text := err.Error()
-	at := 0
-	for _, want := range []string{
-		filepath.Join(root, "destination") + ": nothing there: missing clientid, clientsecret, url, uri, identityzone",
-		filepath.Join(root, "destination", "default") + ": nothing there: missing clientid",
-		"environment: nothing there: missing CLOUD_SDK_CFG_DESTINATION_DEFAULT_CLIENTID, CLOUD_SDK_CFG_DESTINATION_DEFAULT_CLIENTSECRET",
-		"provide all five values", "set APPFND_CONHOS_LANDSCAPE",
+	const keys = "no files: clientid, clientsecret, url, uri, identityzone"
+	const variables = "not set: CLOUD_SDK_CFG_DESTINATION_DEFAULT_CLIENTID, CLOUD_SDK_CFG_DESTINATION_DEFAULT_CLIENTSECRET, " +
+		"CLOUD_SDK_CFG_DESTINATION_DEFAULT_URL, CLOUD_SDK_CFG_DESTINATION_DEFAULT_URI, CLOUD_SDK_CFG_DESTINATION_DEFAULT_IDENTITYZONE"
+	for _, tt := range []struct {
+		name string
+		env  map[string]string
+		want []flows.Place
+	}{
+		{"no landscape either", map[string]string{"SERVICE_BINDING_ROOT": root}, []flows.Place{
+			{Flow: "lob", Name: filepath.Join(root, "destination"), Problem: keys},
+			{Flow: "lob", Name: filepath.Join(root, "destination", "default"), Problem: keys},
+			{Flow: "lob", Name: "environment", Problem: variables + ", APPFND_CONHOS_LANDSCAPE"},
+		}},
+		{"landscape only", map[string]string{"APPFND_CONHOS_LANDSCAPE": "eu10"}, []flows.Place{
+			{Flow: "lob", Name: "/etc/secrets/appfnd/destination/default", Problem: keys},
+			{Flow: "lob", Name: "environment", Problem: variables},
+		}},
 	} {
-		i := strings.Index(text[at:], want)
-		if i < 0 {
-			t.Fatalf("%q lacks %q, or has it too early", text, want)
+		_, err := lob.LoadFrom(tt.env)
+		var notFound *flows.NotFoundError
+		if !errors.As(err, &notFound) || !errors.Is(err, flows.ErrNoCredentials) || !slices.Equal(notFound.Places, tt.want) {
+			t.Errorf("%s: got %v, want a NotFoundError with the places %v", tt.name, err, tt.want)
 		}
-		at += i
-	}
-
-	_, err = lob.LoadFrom(map[string]string{"APPFND_CONHOS_LANDSCAPE": "eu10"})
-	var le *lob.LoadError
-	if !errors.As(err, &le) || le.NoLandscape || len(le.Sources) != 2 || le.Sources[0].Source != "/etc/secrets/appfnd/destination/default" {
-		t.Errorf("got %v", err)
-	}
-	if !errors.Is(err, tokensource.ErrNoCredentials) || errors.Is(err, lob.ErrNoLandscape) {
-		t.Errorf("got %v", err)
 	}
 }
 
@@ -144,38 +116,43 @@ func TestLoadNamesEveryMissingKey(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	dir := filepath.Join(root, "destination", "default")
-	writeFiles(t, dir, without(values("1"), "clientsecret", "uri"))
-	env := environ(without(values("1"), "identityzone", "clientid", "url"))
-	env["SERVICE_BINDING_ROOT"] = root
+	writeFiles(t, dir, without(values("sb-1"), "clientsecret", "uri"))
+	env := environ(without(values("sb-1"), "identityzone", "clientid", "url"))
+	env["SERVICE_BINDING_ROOT"], env["APPFND_CONHOS_LANDSCAPE"] = root, ""
 	_, err := lob.LoadFrom(env)
-	expectError(t, err, dir+": incomplete: missing clientsecret, uri;",
-		"environment: incomplete: missing CLOUD_SDK_CFG_DESTINATION_DEFAULT_CLIENTID, CLOUD_SDK_CFG_DESTINATION_DEFAULT_URL, CLOUD_SDK_CFG_DESTINATION_DEFAULT_IDENTITYZONE;")
-	if errors.Is(err, tokensource.ErrNoCredentials) {
-		t.Errorf("%v: there is something", err)
+	want := []string{
+		dir + ": clientsecret", dir + ": uri",
+		"environment: CLOUD_SDK_CFG_DESTINATION_DEFAULT_CLIENTID", "environment: CLOUD_SDK_CFG_DESTINATION_DEFAULT_URL",
+		"environment: CLOUD_SDK_CFG_DESTINATION_DEFAULT_IDENTITYZONE", "environment: APPFND_CONHOS_LANDSCAPE",
 	}
-	var le *lob.LoadError
-	if !errors.As(err, &le) || len(le.Sources) != 3 || !slices.Equal(le.Sources[1].Missing, []string{"clientsecret", "uri"}) {
-		t.Errorf("got %+v", le)
+	if got := configErrors(err); !slices.Equal(got, want) {
+		t.Errorf("got errors about\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+	if errors.Is(err, flows.ErrNoCredentials) {
+		t.Errorf("%v: is an ErrNoCredentials, but there is something", err)
+	}
+	assertError(t, err, dir+": clientsecret: missing or empty", "environment: APPFND_CONHOS_LANDSCAPE: not set")
 }
 
 func TestLoadWithoutLandscape(t *testing.T) {
 	t.Parallel()
-	env := environ(values("1"))
+	env := environ(values("sb-1"))
 	env["APPFND_CONHOS_LANDSCAPE"] = "  "
-	_, err := lob.LoadFrom(env)
-	if !errors.Is(err, lob.ErrNoLandscape) || errors.Is(err, tokensource.ErrNoCredentials) {
-		t.Errorf("got %v", err)
+	creds, err := lob.LoadFrom(env)
+	if got := configErrors(err); creds != nil || !slices.Equal(got, []string{"environment: APPFND_CONHOS_LANDSCAPE"}) {
+		t.Errorf("got %v and errors about %v, want one about APPFND_CONHOS_LANDSCAPE", creds, got)
 	}
-	expectError(t, err, "set APPFND_CONHOS_LANDSCAPE")
+	if errors.Is(err, flows.ErrNoCredentials) {
+		t.Errorf("%v: is an ErrNoCredentials, but there is a binding", err)
+	}
 }
 
 func TestLoadOddFiles(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	dir := filepath.Join(root, "destination", "default")
-	writeFiles(t, dir, without(values("1"), "url", "clientsecret"))
-	writeFiles(t, dir, map[string]string{"clientsecret": strings.Repeat("x", 65<<10)})
+	writeFiles(t, dir, without(values("sb-1"), "url", "clientsecret"))
+	writeFiles(t, dir, map[string]string{"clientsecret": strings.Repeat("x", 1<<20+1)})
 	if err := os.Mkdir(filepath.Join(dir, "url"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -187,133 +164,38 @@ func TestLoadOddFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := lob.LoadFrom(map[string]string{"SERVICE_BINDING_ROOT": root, "APPFND_CONHOS_LANDSCAPE": "eu10"})
-	expectError(t, err, filepath.Join(dir, "url")+" is not a file", filepath.Join(dir, "clientsecret")+" has more than", filepath.Join(dir, "uri"))
-	var pe *os.PathError
+	assertError(t, err, filepath.Join(dir, "url")+": not a regular file", filepath.Join(dir, "clientsecret")+": larger than", filepath.Join(dir, "uri"))
+	if got := configErrors(err); !slices.Equal(got, []string{dir + ": "}) || errors.Is(err, flows.ErrNoCredentials) {
+		t.Errorf("%v: is about %v, want one ConfigError of the directory, which is not an ErrNoCredentials", err, got)
+	}
+	var pe *fs.PathError
 	if !errors.As(err, &pe) {
-		t.Error("the cause is out of reach")
+		t.Errorf("%v: the error of the file system is not wrapped", err)
+	}
+}
+
+// Files that cannot be read do not keep a complete binding elsewhere from being used.
+func TestLoadPassesOverOddFiles(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "destination", "default", "url"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	env := environ(values("sb-env"))
+	env["SERVICE_BINDING_ROOT"] = root
+	if creds, err := lob.LoadFrom(env); err != nil || creds.ClientID != "sb-env" {
+		t.Errorf("got %v and %v, want the binding in the environment", creds, err)
 	}
 }
 
 func TestLoadFromTheProcess(t *testing.T) {
-	for name, value := range environ(values("env")) {
+	for name, value := range environ(values("sb-env")) {
 		t.Setenv(name, value)
 	}
 	t.Setenv("SERVICE_BINDING_ROOT", t.TempDir())
 	creds, err := lob.Load()
 	if err != nil || creds.ClientID != "sb-env" || creds.Source != "environment" {
-		t.Errorf("got %v, %v", creds, err)
-	}
-}
-
-func TestNewFlowChecks(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		what  string
-		alter func(*lob.Credentials, *lob.Options)
-		is    error
-		texts []string
-	}{
-		{"all keys missing", func(c *lob.Credentials, _ *lob.Options) { c.Binding = lob.Binding{Source: "dir"} }, nil,
-			[]string{"(dir): clientid: missing", "clientsecret: missing", "url: missing", "uri: missing", "identityzone: missing"}},
-		{"landscape", func(c *lob.Credentials, _ *lob.Options) { c.Landscape = " " }, lob.ErrNoLandscape, nil},
-		{"zone", func(c *lob.Credentials, _ *lob.Options) { c.IdentityZone = "other" }, nil, []string{"(test): url: ", "identityzone"}},
-		{"url no URL", func(c *lob.Credentials, _ *lob.Options) { c.URL = "provider.example.com" }, nil, []string{"(test): url: "}},
-		{"url with a password", func(c *lob.Credentials, _ *lob.Options) { c.URL = "https://u:" + gatewayJWT + "@provider.example.com" }, nil, []string{"url: ", "user info"}},
-		{"url with a query", func(c *lob.Credentials, _ *lob.Options) { c.URL += "?a=b" }, nil, []string{"url: the URL has a query"}},
-		{"plain url", func(c *lob.Credentials, _ *lob.Options) { c.URL = "http://provider.example.com" }, tokensource.ErrInsecureURL, []string{"url: "}},
-		{"plain uri", func(c *lob.Credentials, _ *lob.Options) { c.URI = "http://destination.example.com" }, tokensource.ErrInsecureURL, []string{"uri: "}},
-		{"uri with a query", func(c *lob.Credentials, _ *lob.Options) { c.URI += "?" }, nil, []string{"uri: the URL has a query"}},
-		{"tenant", func(_ *lob.Credentials, o *lob.Options) { o.Tenant = "a.b" }, nil, []string{"Options.Tenant", "ASCII letters"}},
-		{"concurrency", func(_ *lob.Credentials, o *lob.Options) { o.MaxConcurrentRequests = -1 }, nil, []string{"MaxConcurrentRequests is -1"}},
-		{"settings", func(_ *lob.Credentials, o *lob.Options) { o.Settings = cache.Settings{FetchTimeout: -1} }, nil, []string{"FetchTimeout"}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.what, func(t *testing.T) {
-			t.Parallel()
-			creds, opts := credentials(), &lob.Options{}
-			tt.alter(creds, opts)
-			flow, err := lob.NewFlow(creds, opts)
-			if flow != nil || tt.is != nil && !errors.Is(err, tt.is) {
-				t.Errorf("got %v, %v", flow, err)
-			}
-			expectError(t, err, tt.texts...)
-		})
-	}
-	if _, err := lob.NewFlow(nil, nil); !errors.Is(err, tokensource.ErrNoCredentials) || !strings.Contains(err.Error(), "are nil") {
-		t.Errorf("got %v", err)
-	}
-	creds := credentials()
-	creds.URL, creds.URI = "http://provider.example.com", "http://destination.example.com"
-	if _, err := lob.NewFlow(creds, &lob.Options{DangerouslyAllowPlainHTTP: true}); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestBindingErrorIsTyped(t *testing.T) {
-	t.Parallel()
-	creds := credentials()
-	creds.URL = "http://provider.example.com"
-	_, err := lob.NewFlow(creds, nil)
-	var be *lob.BindingError
-	if !errors.As(err, &be) || be.Key != "url" || be.Source != "test" {
-		t.Errorf("got %v", err)
-	}
-	if text := (&lob.BindingError{Key: "url", Err: errors.New("x")}).Error(); text != "agw: Destination Service binding: url: x" {
-		t.Error(text)
-	}
-}
-
-func TestIdentity(t *testing.T) {
-	t.Parallel()
-	flow := newFake().start(t, lob.Options{})
-	id := flow.Identity()
-	want := tokensource.Identity{Flow: "lob", TokenEndpoint: destURL, ClientID: "sb-client", Resource: "sap-managed-runtime-ias-eu10"}
-	if *id != want {
-		t.Errorf("got %+v", id)
-	}
-	// Credentials that come from no file never change.
-	if err := flow.Reload(t.Context(), true); err != nil || flow.Identity() != id {
-		t.Errorf("got %v, %v", flow.Identity(), err)
-	}
-}
-
-func TestLandscapeIsEscaped(t *testing.T) {
-	t.Parallel()
-	creds := credentials()
-	creds.Landscape = "eu10/../x?y#z"
-	f := newFake()
-	f.startWith(t, creds, lob.Options{})
-	f.mustFetch(t, "acme", "")
-	want := destURL + "/destination-configuration/v2/destinations/sap-managed-runtime-ias-eu10%2F..%2Fx%3Fy%23z@provider_subaccount"
-	if got := f.last()[2].URL; got != want {
-		t.Errorf("got %s", got)
-	}
-}
-
-func TestNothingPrintsTheSecret(t *testing.T) {
-	t.Parallel()
-	creds := credentials()
-	creds.URL = "https://" + gatewayJWT + "@provider.example.com" // not checked yet
-	flow := newFake().start(t, lob.Options{})
-	var log strings.Builder
-	logger := slog.New(slog.NewJSONHandler(&log, nil))
-	for _, v := range []any{creds, *creds, creds.Binding, &creds.Binding, flow, (*lob.Flow)(nil), struct{ C *lob.Credentials }{creds}, []lob.Binding{creds.Binding}} {
-		var texts []string
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-			texts = append(texts, fmt.Sprintf(verb, v))
-		}
-		logger.Info("x", "v", v)
-		b, _ := json.Marshal(v)
-		for _, text := range append(texts, string(b), log.String()) {
-			for _, s := range []string{secret, gatewayJWT, fmt.Sprintf("%x", secret)} {
-				if strings.Contains(text, s) {
-					t.Errorf("%T prints as %s", v, text)
-				}
-			}
-		}
-	}
-	if text := fmt.Sprint(creds); !strings.Contains(text, "sb-client") || !strings.Contains(text, "test") {
-		t.Errorf("%q is of no use", text)
+		t.Errorf("got %v and %v, want the binding in the environment", creds, err)
 	}
 }
 
@@ -329,12 +211,12 @@ func FuzzBinding(f *testing.F) {
 		if err != nil {
 			return
 		}
-		flow, err := lob.NewFlow(creds, nil)
+		flow, err := creds.NewFlow(flows.Options{})
 		if (flow == nil) == (err == nil) {
-			t.Fatalf("got %v, %v", flow, err)
+			t.Fatalf("got flow %v and error %v, want one of them", flow, err)
 		}
 		if err != nil && len(secretValue) > 20 && strings.Contains(err.Error(), secretValue) {
-			t.Fatalf("%v", err)
+			t.Fatalf("the error %q shows the secret", err)
 		}
 	})
 }

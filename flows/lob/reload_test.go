@@ -1,10 +1,12 @@
 package lob_test
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -13,111 +15,313 @@ import (
 	"github.com/agwgo/agw/tokensource"
 )
 
-// mounted returns a flow whose binding is in files, and the directory of those.
-func mounted(t *testing.T, f *fake) (flow *lob.Flow, dir string) {
+func mustReload(t *testing.T, flow reloadableFlow) *tokensource.Identity {
 	t.Helper()
-	root := t.TempDir()
-	dir = filepath.Join(root, "destination", "default")
-	writeFiles(t, dir, values("1"))
-	creds, err := lob.LoadFrom(map[string]string{"SERVICE_BINDING_ROOT": root, "APPFND_CONHOS_LANDSCAPE": "eu10"})
-	if err != nil {
-		t.Fatal(err)
+	if err := flow.Reload(t.Context()); err != nil {
+		t.Errorf("Reload: %v", err)
 	}
-	return f.startWith(t, creds, lob.Options{}), dir
+	return flow.Identity()
 }
 
-func TestReload(t *testing.T) {
-	t.Parallel()
-	f := newFake()
-	flow, dir := mounted(t, f)
-	f.mustFetch(t, "acme", "")
-	before := flow.Identity()
-	if err := flow.Reload(t.Context(), false); err != nil || flow.Identity() != before {
-		t.Fatalf("got %v without a change, %v", flow.Identity(), err)
-	}
-	f.trace()
-	f.mustFetch(t, "acme", "")
-	expectTrace(t, f, "destination")
+func inTenant(t *testing.T, tenant string) context.Context {
+	return tokensource.WithTenant(t.Context(), tenant)
+}
 
-	// A new secret alone is another identity, and nothing of the old one is used.
+func mustAccessToken(t *testing.T, src *tokensource.Source, ctx context.Context) *tokensource.Token {
+	t.Helper()
+	token, err := src.AccessToken(ctx)
+	if err != nil {
+		t.Fatalf("AccessToken: %v", err)
+	}
+	return token
+}
+
+func TestReloadWithoutAChange(t *testing.T) {
+	t.Parallel()
+	s := newServices()
+	flow, dir := s.newMountedFlow(t)
+	before := flow.Identity()
+	if mustReload(t, flow) != before {
+		t.Error("nothing has changed, but there is another identity")
+	}
+	writeFiles(t, dir, map[string]string{"clientsecret": "\n" + secret + " "})
+	if mustReload(t, flow) != before {
+		t.Error("nothing but white space has changed, but there is another identity")
+	}
+}
+
+// A renewed secret of the same client is in force with the next request for a service token,
+// and leaves valid what was obtained before.
+func TestRenewedSecretKeepsTokens(t *testing.T) {
+	t.Parallel()
+	s := newServices()
+	flow, dir := s.newMountedFlow(t)
+	src := newSource(t, flow, tokensource.Options{})
+	system, alice := inTenant(t, "acme"), tokensource.WithUserToken(inTenant(t, "acme"), userJWT)
+	ofSystem, ofAlice := mustAccessToken(t, src, system), mustAccessToken(t, src, alice)
+	if _, err := flow.ClientID(t.Context()); err != nil {
+		t.Fatalf("ClientID: %v", err)
+	}
+	s.sequence()
+
+	before := flow.Identity()
 	writeFiles(t, dir, map[string]string{"clientsecret": "another secret\n"})
-	if err := flow.Reload(t.Context(), false); err != nil || flow.Identity() == before {
-		t.Fatalf("the same identity after a change, %v", err)
+	after := mustReload(t, flow)
+	if after == before || *after != *before {
+		t.Errorf("got identity %p %+v, want another pointer than %p and the same fields", after, *after, before)
 	}
-	f.mustFetch(t, "acme", "")
-	if form := f.last()[0].Body; form != "client_id=sb-1&client_secret=another+secret&grant_type=client_credentials" {
-		t.Errorf("form %s", form)
+	if mustAccessToken(t, src, system) != ofSystem || mustAccessToken(t, src, alice) != ofAlice {
+		t.Error("the cached tokens of the system and of a user are not served any more")
 	}
-	expectTrace(t, f, "auth fragments destination")
+	assertSequence(t, "cached tokens after the secret was renewed", s, "")
+	mustAccessToken(t, src, tokensource.WithUserToken(inTenant(t, "acme"), "JWT.of-the-user.bob"))
+	assertSequence(t, "another user: service token and fragment are known", s, "destination")
+	if _, err := flow.ClientID(t.Context()); err != nil {
+		t.Errorf("ClientID: %v", err)
+	}
+	assertSequence(t, "the client id is known", s, "")
+
+	mustAccessToken(t, src, inTenant(t, "globex"))
+	if form := s.received()[0].Body; form != "client_id=sb-1&client_secret=another+secret&grant_type=client_credentials" {
+		t.Errorf("the next service token was asked for with %s, want the new secret", form)
+	}
+	assertSequence(t, "another tenant", s, "auth fragments destination")
+}
+
+// Of another client, or at other URLs, nothing that was obtained before is used.
+func TestAnotherClientUsesNothingOfTheOldOne(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		change map[string]string
+		urls   []string // of the requests afterwards
+	}{
+		{"client id", map[string]string{"clientid": "sb-2"},
+			[]string{"https://acme.authentication.example.com/oauth/token", destURL, destURL}},
+		{"url", map[string]string{"url": "https://provider.authentication.example.org/x"},
+			[]string{"https://acme.authentication.example.org/x/oauth/token", destURL, destURL}},
+		{"identityzone", map[string]string{"identityzone": "authentication"},
+			[]string{"https://provider.acme.example.com/oauth/token", destURL, destURL}},
+		{"uri", map[string]string{"uri": "https://destination.example.org"},
+			[]string{"https://acme.authentication.example.com/oauth/token", "https://destination.example.org", "https://destination.example.org"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newServices()
+			flow, dir := s.newMountedFlow(t)
+			src := newSource(t, flow, tokensource.Options{})
+			ctx := inTenant(t, "acme")
+			old := mustAccessToken(t, src, ctx)
+			if _, err := flow.ClientID(t.Context()); err != nil {
+				t.Fatalf("ClientID: %v", err)
+			}
+			s.sequence()
+
+			writeFiles(t, dir, tt.change)
+			before := *flow.Identity()
+			if after := *mustReload(t, flow); after == before {
+				t.Fatalf("got the identity %+v as before, want another one", after)
+			}
+			if mustAccessToken(t, src, ctx) == old {
+				t.Error("the old client's token is served")
+			}
+			requests := s.received()
+			assertSequence(t, "first call of the new client", s, "auth fragments destination")
+			for i, r := range requests {
+				if !strings.HasPrefix(r.URL, tt.urls[i]+"/") && r.URL != tt.urls[i] {
+					t.Errorf("request %d went to %s, want %s", i+1, r.URL, tt.urls[i])
+				}
+			}
+			if _, err := flow.ClientID(t.Context()); err != nil {
+				t.Errorf("ClientID: %v", err)
+			}
+			assertSequence(t, "client id of the new client", s, "auth destination")
+		})
+	}
 }
 
 func TestReloadKeepsTheOldBindingAfterAnError(t *testing.T) {
 	t.Parallel()
-	f := newFake()
-	flow, dir := mounted(t, f)
+	s := newServices()
+	flow, dir := s.newMountedFlow(t)
 	before := flow.Identity()
-	for _, broken := range []map[string]string{
-		{"clientsecret": " "}, {"url": "http://provider.example.com"}, {"uri": "nonsense"}, {"identityzone": "other"},
+	for key, value := range map[string]string{
+		"clientsecret": " ", "url": "http://provider.example.com", "uri": "nonsense", "clientid": "\n",
 	} {
-		writeFiles(t, dir, values("1"))
-		writeFiles(t, dir, broken)
-		for _, refused := range []bool{false, true} {
-			if err := flow.Reload(t.Context(), refused); err == nil || flow.Identity() != before {
-				t.Errorf("%v: got %v, %v", broken, flow.Identity(), err)
-			} else {
-				expectError(t, err, dir)
-			}
+		writeFiles(t, dir, values("sb-1"))
+		writeFiles(t, dir, map[string]string{key: value})
+		err := flow.Reload(t.Context())
+		if got := configErrors(err); flow.Identity() != before || !slices.Equal(got, []string{dir + ": " + key}) {
+			t.Errorf("%s is %q: got errors about %v and identity %p, want an error about the key, and %p", key, value, got, flow.Identity(), before)
 		}
+		assertError(t, err)
 	}
+	writeFiles(t, dir, values("sb-1"))
+	if err := os.Remove(filepath.Join(dir, "uri")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "uri"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	err := flow.Reload(t.Context())
+	assertError(t, err, filepath.Join(dir, "uri"), "not a regular file")
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	var se *lob.SourceError
-	if err := flow.Reload(t.Context(), false); !errors.As(err, &se) || se.Source != dir || len(se.Missing) != 5 {
-		t.Errorf("got %v", err)
+	if got := configErrors(flow.Reload(t.Context())); len(got) != 5 {
+		t.Errorf("there are no files any more: got errors about %v, want one for each of the five keys", got)
 	}
-	f.mustFetch(t, "acme", "")
+	if flow.Identity() != before {
+		t.Error("there are no files any more, and the old client is not in force")
+	}
+	mustFetch(t, flow, "acme", "")
 }
 
-// Whoever asks for something else than a token recovers from a rotation, too.
-func TestRefusedCredentialsAreReadAgain(t *testing.T) {
+// The secret is refused, and has been renewed: also whoever asks for something else than a
+// token gets it at once.
+func TestRefusedSecretIsReadAgain(t *testing.T) {
 	t.Parallel()
-	f := newFake()
-	good := f.auth
-	flow, dir := mounted(t, f)
-	f.auth = func(n int, r sent) answer {
-		if n == 1 { // they have just changed, on both sides
-			writeFiles(t, dir, values("2"))
-			return answer{401, `{"error":"invalid_client"}`}
+	for _, tt := range []struct {
+		name   string
+		change map[string]string
+		ask    func(reloadableFlow) error
+		want   string
+	}{
+		{"renewed secret, client id", map[string]string{"clientsecret": "another"},
+			func(f reloadableFlow) error { _, err := f.ClientID(context.Background()); return err }, "auth auth destination"},
+		{"another client, client id", map[string]string{"clientid": "sb-2"},
+			func(f reloadableFlow) error { _, err := f.ClientID(context.Background()); return err }, "auth auth destination"},
+		{"renewed secret, list", map[string]string{"clientsecret": "another"}, listAgents, "auth auth fragments"},
+		{"another client, list", map[string]string{"clientid": "sb-2"}, listAgents, "auth auth fragments"},
+		{"renewed secret, token", map[string]string{"clientsecret": "another"}, func(f reloadableFlow) error {
+			_, err := f.Fetch(context.Background(), subject("acme", ""))
+			return err
+		}, "auth auth fragments destination"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newServices()
+			s.fragments = func(int, request) httpResponse {
+				return httpResponse{200, `[{"FragmentName":"frag","URL":"https://gateway.example.com/ord/tenant"}]`}
+			}
+			flow, dir := s.newMountedFlow(t)
+			good := s.auth
+			s.auth = func(n int, r request) httpResponse {
+				if n == 1 { // it has just changed, on both sides
+					writeFiles(t, dir, tt.change)
+					return httpResponse{401, `{"error":"invalid_client"}`}
+				}
+				return good(n, r)
+			}
+			if err := tt.ask(flow); err != nil {
+				t.Errorf("got %v, want success with the new credentials", err)
+			}
+			assertSequence(t, tt.name, s, tt.want)
+		})
+	}
+	t.Run("nothing has changed", func(t *testing.T) {
+		t.Parallel()
+		s := newServices()
+		s.auth = func(int, request) httpResponse { return httpResponse{401, `{"error":"invalid_client"}`} }
+		flow, _ := s.newMountedFlow(t)
+		assertError(t, listAgents(flow), "invalid_client")
+		assertSequence(t, "nothing has changed", s, "auth")
+	})
+}
+
+// Lists and the client id are asked for with the credentials as they are now, even if what
+// was obtained with the old ones is remembered. If they cannot be read, the old ones count.
+func TestListsAndClientIDReload(t *testing.T) {
+	t.Parallel()
+	for name, ask := range map[string]func(reloadableFlow) error{
+		"MCPServers": func(f reloadableFlow) error { _, err := f.MCPServers(inTenant(t, "acme")); return err },
+		"Agents":     listAgents,
+		"ClientID":   func(f reloadableFlow) error { _, err := f.ClientID(context.Background()); return err },
+	} {
+		s := newServices()
+		s.fragments = func(int, request) httpResponse { return httpResponse{200, `[]`} }
+		flow, dir := s.newMountedFlow(t)
+		if err := ask(flow); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		s.sequence()
+		writeFiles(t, dir, map[string]string{"uri": "https://destination.example.org"})
+		if err := ask(flow); err != nil {
+			t.Errorf("%s after a change: %v", name, err)
+		}
+		if requests := s.received(); len(requests) != 2 || !strings.HasPrefix(requests[1].URL, "https://destination.example.org/") {
+			t.Errorf("%s after a change: requests %v, want a new service token and the new Destination Service", name, requests)
+		}
+		writeFiles(t, dir, map[string]string{"uri": "nonsense"})
+		if err := ask(flow); err != nil {
+			t.Errorf("%s after a change that cannot be used: %v", name, err)
+		}
+	}
+}
+
+func listAgents(f reloadableFlow) error {
+	_, err := f.Agents(tokensource.WithTenant(context.Background(), "acme"))
+	return err
+}
+
+// Another client comes into force while a service token is fetched. Its token, which the
+// fetch ends up with, must not reach the Destination Service of the old one.
+func TestServiceTokenOfAnotherClientIsNotSentToTheOldService(t *testing.T) {
+	t.Parallel()
+	s := newServices()
+	flow, dir := s.newMountedFlow(t)
+	src := newSource(t, flow, tokensource.Options{})
+	good := s.auth
+	s.auth = func(n int, r request) httpResponse {
+		if n == 1 {
+			writeFiles(t, dir, map[string]string{"clientid": "sb-2", "uri": "https://destination.example.org"})
+			return httpResponse{401, `{"error":"invalid_client"}`}
 		}
 		return good(n, r)
 	}
-	if id, err := flow.ClientID(t.Context()); id != "ias-client" || err != nil {
-		t.Errorf("got %q, %v", id, err)
+	mustAccessToken(t, src, inTenant(t, "acme"))
+	for _, r := range s.received() {
+		if strings.HasPrefix(r.URL, destURL) {
+			t.Errorf("a request with %q went to the old Destination Service: %s", r.Header.Get("Authorization"), r.URL)
+		}
 	}
-	expectTrace(t, f, "auth auth destination")
-	if id := flow.Identity(); id.ClientID != "sb-2" {
-		t.Errorf("got %+v", id)
-	}
-
-	// Not if nothing has changed.
-	f = newFake()
-	f.auth = func(int, sent) answer { return answer{401, `{"error":"invalid_client"}`} }
-	flow, _ = mounted(t, f)
-	_, err := flow.MCPServers(tokensource.WithTenant(t.Context(), "acme"))
-	expectError(t, err, "invalid_client")
-	expectTrace(t, f, "auth")
+	assertSequence(t, "the client is replaced during the first request", s, "auth auth fragments destination")
 }
 
-// The files of a mount are swapped all the time; what is read is of one set.
+// The client is replaced between the search for the fragment and the request for the
+// destination: the name of the old client's fragment is not sent to the new one's service.
+func TestClientIsReplacedDuringAFetch(t *testing.T) {
+	t.Parallel()
+	s := newServices()
+	flow, dir := s.newMountedFlow(t)
+	src := newSource(t, flow, tokensource.Options{})
+	s.fragments = func(_ int, r request) httpResponse {
+		if strings.HasPrefix(r.URL, "https://destination.example.org") {
+			return httpResponse{200, `[{"FragmentName":"new"}]`}
+		}
+		writeFiles(t, dir, map[string]string{"uri": "https://destination.example.org"})
+		mustReload(t, flow)
+		return httpResponse{200, `[{"FragmentName":"old"}]`}
+	}
+	mustAccessToken(t, src, inTenant(t, "acme"))
+	requests := s.received()
+	last := requests[len(requests)-1]
+	if !strings.HasPrefix(last.URL, "https://destination.example.org/") || last.Header.Get("X-Fragment-Name") != "new@instance" {
+		t.Errorf("the last request asked %s for %s, want the new service and the new fragment", last.URL, last.Header.Get("X-Fragment-Name"))
+	}
+	assertSequence(t, "the client is replaced during the search", s, "auth fragments auth fragments destination")
+}
+
+// The files of a mount are replaced all the time. What is read is of one moment.
 func TestFilesAreReadAsOneSet(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	dir := filepath.Join(root, "destination", "default")
-	mount := func(mark string) {
+	mount := func(value string) {
 		files := make(map[string][]byte)
 		for key := range values("") {
-			files[key] = []byte(mark)
+			files[key] = []byte(value)
 		}
 		if err := agwtest.WriteMount(dir, files); err != nil {
 			t.Error(err)
@@ -137,57 +341,20 @@ func TestFilesAreReadAsOneSet(t *testing.T) {
 		}
 	})
 	seen := make(map[string]bool)
-	for range 2000 {
-		creds, err := lob.LoadFrom(map[string]string{"SERVICE_BINDING_ROOT": root, "APPFND_CONHOS_LANDSCAPE": "eu10"})
+	for i := 0; i < 2000 || len(seen) < 2 && i < 200_000; i++ {
+		c, err := lob.LoadFrom(map[string]string{"SERVICE_BINDING_ROOT": root, "APPFND_CONHOS_LANDSCAPE": "eu10"})
 		if err != nil {
-			continue // they have changed during each reading
+			continue // they changed during each reading
 		}
-		b := creds.Binding
-		if b.ClientSecret != b.ClientID || b.URL != b.ClientID || b.URI != b.ClientID || b.IdentityZone != b.ClientID {
-			t.Fatalf("a mixture of %q, %q, %q, %q and %q", b.ClientID, b.ClientSecret, b.URL, b.URI, b.IdentityZone)
+		if c.ClientSecret != c.ClientID || c.URL != c.ClientID || c.URI != c.ClientID || c.IdentityZone != c.ClientID {
+			t.Errorf("a mixture of %q, %q, %q, %q and %q", c.ClientID, c.ClientSecret, c.URL, c.URI, c.IdentityZone)
+			break
 		}
-		seen[b.ClientID] = true
+		seen[c.ClientID] = true
 	}
 	close(stop)
 	group.Wait()
 	if len(seen) < 2 {
-		t.Errorf("%d sets seen", len(seen))
+		t.Errorf("%d sets were seen, want at least 2", len(seen))
 	}
-}
-
-func TestRotationOverTLS(t *testing.T) {
-	t.Parallel()
-	root := t.TempDir()
-	w := start(t, root)
-	ctx := w.asUser("acme", "")
-	w.grant(t, ctx)
-
-	// The secret changes on disk: nothing happens before a fetch is due.
-	w.RotateClientSecret()
-	if err := w.WriteDestinationBinding(root); err != nil {
-		t.Fatal(err)
-	}
-	w.RefuseOldClients()
-	w.ResetCounts()
-	w.grant(t, ctx)
-	w.expect(t, "warm", 0, 0, 0)
-	w.grant(t, w.asUser("acme", "alice"))
-	w.expect(t, "first fetch after a rotation", 1, 1, 1)
-
-	// The old secret is refused before the new one is there.
-	w.RotateClientSecret()
-	w.RefuseOldClients()
-	if _, err := w.src.Grant(w.asUser("globex", "")); err == nil {
-		t.Fatal("the old secret is still good")
-	}
-	if err := w.WriteDestinationBinding(root); err != nil {
-		t.Fatal(err)
-	}
-	w.ResetCounts()
-	if _, err := w.flow.ClientID(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	w.expect(t, "client id after a rotation", 1, 0, 1)
-	w.grant(t, w.asUser("initech", ""))
-	w.expect(t, "another tenant", 1, 1, 1)
 }

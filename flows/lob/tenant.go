@@ -1,19 +1,16 @@
 package lob
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
 
+// ErrNoTenant: neither the call nor the configuration names a tenant.
+var ErrNoTenant = errors.New("agw: no tenant: name one with tokensource.WithTenant, or configure Tenant or TenantFunc")
+
 // maxLabel is the length of the longest DNS label (RFC 1035, section 2.3.4).
 const maxLabel = 63
-
-// The rules of a tenant's name.
-const (
-	ruleLength = "it must have 1 to 63 characters"
-	ruleChars  = "it must consist of ASCII letters, digits and hyphens"
-	ruleEdges  = "it must begin and end with a letter or a digit"
-)
 
 // A TenantError says why a name is not that of a tenant. Nothing was sent.
 type TenantError struct {
@@ -30,23 +27,21 @@ func (e *TenantError) Error() string {
 	return fmt.Sprintf("agw: %q%s is not the subdomain of a tenant: %s", shown, more, e.Rule)
 }
 
-// checkTenant returns a [*TenantError] unless tenant is one DNS label. It is called
-// for every request.
+// checkTenant returns a [*TenantError] unless tenant is one DNS label. It is called for
+// every call.
 func checkTenant(tenant string) error {
 	if len(tenant) == 0 || len(tenant) > maxLabel {
-		return &TenantError{tenant, ruleLength}
+		return &TenantError{tenant, "it must have 1 to 63 characters"}
 	}
 	for i := range len(tenant) {
-		if c := tenant[i]; !alphanumeric(c) && c != '-' {
-			return &TenantError{tenant, ruleChars}
+		c := tenant[i]
+		alphanumeric := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !alphanumeric && c != '-' {
+			return &TenantError{tenant, "it must consist of ASCII letters, digits and hyphens"}
 		}
 	}
 	if tenant[0] == '-' || tenant[len(tenant)-1] == '-' {
-		return &TenantError{tenant, ruleEdges}
+		return &TenantError{tenant, "it must begin and end with a letter or a digit"}
 	}
 	return nil
-}
-
-func alphanumeric(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }

@@ -3,80 +3,75 @@ package lob_test
 import (
 	"context"
 	"errors"
-	"net/url"
 	"regexp"
 	"strings"
 	"testing"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/flows/lob"
 	"github.com/agwgo/agw/tokensource"
 )
 
-var label = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?$`)
+var dnsLabel = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?$`)
 
-// badTenants must all be refused.
 func badTenants() []string {
 	return []string{
 		" ", "\t", "a b", " acme", "acme ", "acme\n", "evil.example.com", "acme.", ".acme", "a/b", "a\\b", "a_b",
-		"a@b", "evil#", "a?b", "a:443", "a%2eb", "-acme", "acme-", "-", "a\x00b", "münchen", "аcme", "a\xffb",
+		"a@b", "evil#", "a?b", "a:443", "a%2eb", "-acme", "acme-", "-", "a\x00b", "münchen", "аcme", "a\xffb", "*",
 		strings.Repeat("a", 64), strings.Repeat("-", 5000),
 	}
 }
 
 func TestBadTenantsAreRefusedBeforeAnyRequest(t *testing.T) {
 	t.Parallel()
-	for _, bad := range badTenants() {
-		f := newFake()
-		flow := f.start(t, lob.Options{})
-		src, err := tokensource.New(flow, tokensource.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx := tokensource.WithTenant(t.Context(), bad)
-		_, fromSource := src.Grant(ctx)
-		_, direct := flow.Fetch(ctx, tokensource.Subject{Tenant: bad})
-		_, listed := flow.MCPServers(ctx)
-		_, checked := flow.Tenant(ctx, bad)
-		for _, err := range []error{fromSource, direct, listed, checked} {
-			var te *lob.TenantError
-			if !errors.As(err, &te) || te.Tenant != bad || te.Rule == "" {
-				t.Errorf("%.80q: got %v", bad, err)
+	for _, tenant := range badTenants() {
+		s := newServices()
+		flow := s.newFlow(t, flows.Options{})
+		src := newSource(t, flow, tokensource.Options{})
+		ctx := tokensource.WithTenant(t.Context(), tenant)
+		_, bySource := src.AccessToken(ctx)
+		_, byFetch := flow.Fetch(ctx, subject(tenant, ""))
+		_, byList := flow.MCPServers(ctx)
+		_, byTenant := flow.Tenant(ctx, tenant)
+		for where, err := range map[string]error{"AccessToken": bySource, "Fetch": byFetch, "MCPServers": byList, "Tenant": byTenant} {
+			var bad *lob.TenantError
+			if !errors.As(err, &bad) || bad.Tenant != tenant || bad.Rule == "" {
+				t.Errorf("%s with tenant %.80q: got %v, want a TenantError with a rule", where, tenant, err)
 				continue
 			}
-			if text := err.Error(); !strings.Contains(text, te.Rule) || len(text) > 400 || !printable(text) {
-				t.Errorf("%.80q: text %q", bad, text)
+			if text := err.Error(); !strings.Contains(text, bad.Rule) || len(text) > 400 || !isOneLine(text) {
+				t.Errorf("%s with tenant %.80q: the error %q does not name the rule, or is not a short line", where, tenant, text)
 			}
 		}
-		expectTrace(t, f, "")
+		assertSequence(t, "bad tenant "+tenant, s, "")
 	}
 }
 
-// printable reports whether text can be shown on one line of a terminal.
-func printable(text string) bool {
+// isOneLine reports whether text can be shown on one line of a terminal.
+func isOneLine(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
-func TestEmptyTenantIsNotTheProviders(t *testing.T) {
+// The provider's own service token is for "", which is not a tenant that a caller can name.
+func TestEmptyTenantIsNotTheProvider(t *testing.T) {
 	t.Parallel()
-	f := newFake()
-	flow := f.start(t, lob.Options{})
-	if _, err := flow.Fetch(t.Context(), tokensource.Subject{}); err == nil {
-		t.Error("a token without a tenant")
-	}
+	s := newServices()
+	flow := s.newFlow(t, flows.Options{})
+	fetchError(t, flow, "", "")
 	if _, err := flow.Tenant(t.Context(), ""); !errors.Is(err, lob.ErrNoTenant) {
-		t.Errorf("got %v", err)
+		t.Errorf("Tenant: got %v, want ErrNoTenant", err)
 	}
-	expectTrace(t, f, "")
+	assertSequence(t, "calls without a tenant", s, "")
 }
 
 func TestGoodTenants(t *testing.T) {
 	t.Parallel()
-	flow := newFake().start(t, lob.Options{})
-	for _, good := range []string{"a", "A1", "1", "Acme-Corp", "a--b", strings.Repeat("a", 63)} {
-		if got, err := flow.Tenant(t.Context(), good); got != good || err != nil {
-			t.Errorf("%q: got %q, %v", good, got, err)
+	flow := newServices().newFlow(t, flows.Options{})
+	for _, tenant := range []string{"a", "A1", "1", "Acme-Corp", "a--b", strings.Repeat("a", 63)} {
+		if got, err := flow.Tenant(t.Context(), tenant); got != tenant || err != nil {
+			t.Errorf("tenant %q: got %q and %v, want it as it is", tenant, got, err)
 		}
 	}
 }
@@ -94,32 +89,50 @@ func TestOwnTenant(t *testing.T) {
 		}
 		return "", nil
 	}
+	both := flows.Options{Tenant: "fixed", TenantFunc: fromContext}
 	tests := []struct {
-		what            string
-		opts            lob.Options
-		value           any
-		requested, want string
-		err             error
-		isBad           bool
+		name      string
+		opts      flows.Options
+		value     any // that TenantFunc finds in the context
+		requested string
+		want      string
+		err       error
+		isBad     bool
 	}{
-		{what: "requested", opts: lob.Options{Tenant: "fixed", TenantFunc: fromContext}, value: "func", requested: "asked", want: "asked"},
-		{what: "function", opts: lob.Options{Tenant: "fixed", TenantFunc: fromContext}, value: "func", want: "func"},
-		{what: "string", opts: lob.Options{Tenant: "fixed", TenantFunc: fromContext}, want: "fixed"},
-		{what: "string only", opts: lob.Options{Tenant: "fixed"}, want: "fixed"},
-		{what: "none", opts: lob.Options{TenantFunc: fromContext}, err: lob.ErrNoTenant},
-		{what: "function fails", opts: lob.Options{Tenant: "fixed", TenantFunc: fromContext}, value: errLookup, err: errLookup},
-		{what: "function is wrong", opts: lob.Options{Tenant: "fixed", TenantFunc: fromContext}, value: "evil.example", isBad: true},
+		{name: "requested", opts: both, value: "func", requested: "asked", want: "asked"},
+		{name: "function", opts: both, value: "func", want: "func"},
+		{name: "function knows none", opts: both, want: "fixed"},
+		{name: "string only", opts: flows.Options{Tenant: "fixed"}, want: "fixed"},
+		{name: "none", opts: flows.Options{TenantFunc: fromContext}, err: lob.ErrNoTenant},
+		{name: "function fails", opts: both, value: errLookup, err: errLookup},
+		{name: "function returns a bad one", opts: both, value: "evil.example", isBad: true},
 	}
 	for _, tt := range tests {
-		t.Run(tt.what, func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			flow := newFake().start(t, tt.opts)
+			flow := newServices().newFlow(t, tt.opts)
 			got, err := flow.Tenant(context.WithValue(t.Context(), key{}, tt.value), tt.requested)
-			var te *lob.TenantError
-			if got != tt.want || tt.err != nil && !errors.Is(err, tt.err) || errors.As(err, &te) != tt.isBad || (err != nil) != (got == "") {
-				t.Errorf("got %q, %v", got, err)
+			if got != tt.want || (err != nil) != (got == "") {
+				t.Errorf("got tenant %q and error %v, want %q", got, err, tt.want)
+			}
+			if tt.err != nil && !errors.Is(err, tt.err) {
+				t.Errorf("got error %v, want %v", err, tt.err)
+			}
+			var bad *lob.TenantError
+			if errors.As(err, &bad) != tt.isBad {
+				t.Errorf("got error %v; is a TenantError: %v, want %v", err, !tt.isBad, tt.isBad)
 			}
 		})
+	}
+}
+
+func TestErrorOfTenantFuncNamesIt(t *testing.T) {
+	t.Parallel()
+	flow := newServices().newFlow(t, flows.Options{TenantFunc: func(context.Context) (string, error) { return "", errors.New("no session") }})
+	_, err := flow.Tenant(t.Context(), "")
+	var bad *tokensource.ConfigError
+	if !errors.As(err, &bad) || bad.Field != "TenantFunc" || err.Error() != "agw: TenantFunc: no session" {
+		t.Errorf("got %v, want a ConfigError of TenantFunc", err)
 	}
 }
 
@@ -127,94 +140,17 @@ func FuzzTenant(f *testing.F) {
 	for _, s := range append(badTenants(), "acme", "A-1", "") {
 		f.Add(s)
 	}
-	flow, err := lob.NewFlow(credentials(), nil)
+	flow, err := credentials().NewFlow(flows.Options{})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, tenant string) {
 		got, err := flow.Tenant(context.Background(), tenant)
-		if valid := label.MatchString(tenant) && !strings.HasSuffix(tenant, "\n"); valid != (err == nil) || valid && got != tenant {
-			t.Errorf("%q: got %q, %v", tenant, got, err)
+		if valid := dnsLabel.MatchString(tenant) && !strings.HasSuffix(tenant, "\n"); valid != (err == nil) || valid && got != tenant {
+			t.Errorf("tenant %q: got %q and %v; is a DNS label: %v", tenant, got, err, valid)
 		}
 		if err != nil && len(err.Error()) > 600 {
-			t.Errorf("%d bytes of error", len(err.Error()))
-		}
-	})
-}
-
-func TestTokenURL(t *testing.T) {
-	t.Parallel()
-	tests := []struct{ base, zone, tenant, want string }{
-		{"https://provider.auth.example.com", "provider", "acme", "https://acme.auth.example.com/oauth/token"},
-		{"https://provider.auth.example.com", "provider", "", "https://provider.auth.example.com/oauth/token"},
-		{"https://provider.auth.example.com:8443/", "provider", "acme", "https://acme.auth.example.com:8443/oauth/token"},
-		{"https://PROVIDER.auth.example.com", "provider", "AcMe", "https://AcMe.auth.example.com/oauth/token"},
-		{"https://auth.provider.example.com.", "provider", "acme", "https://auth.acme.example.com./oauth/token"},
-		{"https://provider.provider.example.com", "provider", "acme", "https://acme.provider.example.com/oauth/token"},
-		{"https://my-provider.provider.example.com", "provider", "acme", "https://my-provider.acme.example.com/oauth/token"},
-		{"https://provider.example.com/provider/uaa//", "provider", "acme", "https://acme.example.com/provider/uaa/oauth/token"},
-		{"https://provider.example.com/a%2fb/", "provider", "acme", "https://acme.example.com/a%2fb/oauth/token"},
-		// A tenant never decides on a whole host, a top-level domain or an address.
-		{"https://provider/", "provider", "acme", ""},
-		{"https://provider.", "provider", "acme", ""},
-		{"https://auth.provider", "provider", "acme", ""},
-		{"https://auth.provider.", "provider", "acme", ""},
-		{"https://myprovider.example.com", "provider", "acme", ""},
-		{"https://provider-x.example.com", "provider", "acme", ""},
-		{"https://auth.example.com/provider", "provider", "acme", ""},
-		{"https://auth.example.com:443", "443", "acme", ""},
-		{"https://127.0.0.1", "127", "acme", ""},
-		{"https://[2001:db8::1]:8443", "2001:db8::1", "acme", ""},
-		{"https://a.b.example.com", "a.b", "acme", ""},
-		{"https://a.example.com", "", "acme", ""},
-	}
-	for _, tt := range tests {
-		base, err := url.Parse(tt.base)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := lob.TokenURL(base, tt.zone, tt.tenant)
-		if got != tt.want || (err == nil) != (tt.want != "") {
-			t.Errorf("%s, %s, %s: got %q, %v", tt.base, tt.zone, tt.tenant, got, err)
-		}
-	}
-}
-
-// A token URL differs from the binding's in one label of the host and in the end of
-// the path, whatever the binding.
-func FuzzTokenURL(f *testing.F) {
-	f.Add("https://provider.auth.example.com/x", "provider", "acme")
-	f.Add("https://provider.provider.example:8443", "Provider", "A-1")
-	f.Add("https://[fe80::1%25en0.provider.x]:1", "provider", "acme")
-	f.Add("https://127.0.0.1", "0", "acme")
-	f.Fuzz(func(t *testing.T, raw, zone, tenant string) {
-		base, err := url.Parse(raw)
-		if err != nil || base.User != nil || !label.MatchString(tenant) {
-			return
-		}
-		got, err := lob.TokenURL(base, zone, tenant)
-		if err != nil {
-			return
-		}
-		u, err := url.Parse(got)
-		if err != nil {
-			return // a host that no request can have
-		}
-		if u.Port() != base.Port() || u.Scheme != base.Scheme || u.User != nil {
-			t.Fatalf("%q: %q", raw, got)
-		}
-		was, is := strings.Split(base.Hostname(), "."), strings.Split(u.Hostname(), ".")
-		if len(was) != len(is) {
-			t.Fatalf("%q: %q has another number of labels", raw, got)
-		}
-		for i := range was {
-			if was[i] == is[i] {
-				continue
-			}
-			if !strings.EqualFold(was[i], zone) || is[i] != tenant || i == len(was)-1 {
-				t.Fatalf("%q: %q", raw, got)
-			}
-			zone = "\x00" // no other label differs
+			t.Errorf("tenant %.80q: the error has %d bytes, want at most 600", tenant, len(err.Error()))
 		}
 	})
 }
