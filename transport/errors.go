@@ -1,59 +1,60 @@
 package transport
 
 import (
+	"crypto/x509"
 	"errors"
-	"fmt"
-	"net/url"
+	"net"
+	"time"
 
 	"github.com/agwgo/agw/internal/origin"
-	"github.com/agwgo/agw/internal/wire"
+	"github.com/agwgo/agw/internal/redact"
+	"github.com/agwgo/agw/internal/route"
+	"github.com/agwgo/agw/tokensource"
 )
 
 var (
-	// ErrForeignHost: the URL leads to another scheme, host or port than the
-	// gateway's. Nothing was sent; see [Options].PassForeignHosts.
-	ErrForeignHost = errors.New("agw: foreign host")
-	// ErrOpaqueURL: the URL has a scheme and no slash after it. That is how a relative
-	// reference parses that begins with an ORD id, such as sap.s4:apiAccess:order:v1.
-	ErrOpaqueURL = errors.New("agw: opaque URL (put a leading slash before an ORD id)")
-	// ErrPathEscapes: the path has a ".." segment, however encoded, and could lead out
-	// of the gateway's own path.
-	ErrPathEscapes = errors.New(`agw: the path has a ".." segment`)
-	// ErrNoGateway: a token came without the gateway that it is for.
-	ErrNoGateway = errors.New("agw: the token came without the URL of its gateway")
+	// ErrForeignHost: the URL has another scheme, host or port than the gateway. Nothing
+	// was sent. See [Options].PassForeignHosts. If the gateway is known from an earlier
+	// token only, and no token could be had, the error of the token source is wrapped, too.
+	ErrForeignHost = route.ErrForeignHost
+	// ErrOpaqueURL: the URL has a scheme that no slash follows. A relative reference that
+	// begins with an ORD id, such as sap.s4:apiAccess:order:v1, is parsed like that.
+	ErrOpaqueURL = route.ErrOpaqueURL
+	// ErrInvalidURL: the URL is what agw.Gateway.URL returns for a part of which no URL can
+	// be made. The text names the part. Nothing was sent.
+	ErrInvalidURL = route.ErrInvalidURL
+	// ErrPathEscapes: the path has a ".." segment and could lead out of the gateway's own
+	// path. The segment may be percent-encoded (once or more often), delimited by
+	// backslashes, or followed by path parameters.
+	ErrPathEscapes = route.ErrPathEscapes
+	// ErrNoGateway: the token source returned a token without the URL of its gateway.
+	ErrNoGateway = route.ErrNoGateway
 )
 
 var (
-	errNoSource = errors.New("agw: the transport has no source of tokens")
+	errNoSource = errors.New("agw: the transport has no source of tokens (make it by agw.New, or by transport.New with a source)")
 	errNoURL    = errors.New("agw: the request has no URL")
 )
 
-// foreignError is an ErrForeignHost that says which. Of a URL it keeps the origin
-// alone, since the rest may be confidential.
-type foreignError struct{ target, gateway string }
-
-func newForeignError(target, gateway *url.URL) error {
-	return &foreignError{origin.String(target), origin.String(gateway)}
-}
-
-func (e *foreignError) Error() string {
-	return fmt.Sprintf("%v: the request is for %q, the gateway is %q", ErrForeignHost, e.target, e.gateway)
-}
-
-func (e *foreignError) Unwrap() error { return ErrForeignHost }
-
-// stepError says at which step of a request err occurred. Timeout and Temporary are
-// there because [url.Error], in which an http.Client wraps it, does not look deeper.
+// A stepError says at which step of a request err occurred. It has Timeout and Temporary
+// because the [url.Error] in which an http.Client wraps it does not look deeper.
 type stepError struct {
 	step string
 	err  error
 }
 
-func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
+// Error returns the step, what went wrong and, where that is known, what to do.
+func (e *stepError) Error() string {
+	text := e.step + ": " + e.err.Error()
+	if advice := advice(e.err); advice != "" {
+		text += " (" + advice + ")"
+	}
+	return text
+}
 
 func (e *stepError) Unwrap() error { return e.err }
 
-// Timeout reports whether the caller's time, or that of the step, was over.
+// Timeout reports whether a deadline, of the caller or of the step, has passed.
 func (e *stepError) Timeout() bool {
 	var t interface{ Timeout() bool }
 	return errors.As(e.err, &t) && t.Timeout()
@@ -65,17 +66,41 @@ func (e *stepError) Temporary() bool {
 	return errors.As(e.err, &t) && t.Temporary()
 }
 
-// sendError returns the base's error about out. It names the gateway, since a caller
-// who used the placeholder knows no other host; and if err quotes the token, only what
-// can be shown of it is left: net/http quotes malformed answers, and the gateway knows
-// the token.
-func sendError(out *outgoing, err error) error {
-	ended := out.Context().Err()
-	if ended != nil && errors.Is(err, ended) {
+// sendError returns the error of a base that was to send out with token. It names the
+// gateway, because a caller who used the placeholder does not know its host. An error whose
+// text shows the token is replaced by its text without the token: net/http quotes malformed
+// responses, and the gateway knows the token.
+func sendError(out *outgoing, token *tokensource.Token, err error) error {
+	if ended := out.request.Context().Err(); ended != nil && errors.Is(err, ended) {
 		return err
 	}
-	if token := out.Header.Get(authorization); wire.Shows(err.Error(), token) {
-		err = errors.New("malformed answer: " + wire.Clean(err.Error(), token))
+	if secret := redact.New(token.Authorization()); secret.Shows(err.Error()) {
+		err = errors.New("malformed response: " + secret.Clean(err.Error()))
 	}
-	return &stepError{"gateway " + origin.String(out.URL), err}
+	return &stepError{"gateway " + origin.String(&out.url), err}
+}
+
+// advice returns what to do about err; "" if err says all that there is to say.
+func advice(err error) string {
+	var (
+		authority x509.UnknownAuthorityError
+		host      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		network   *net.OpError
+	)
+	switch {
+	case errors.As(err, &authority):
+		return "if it is the gateway's, add its authority to RootCAs, or to the file that SSL_CERT_FILE names"
+	case errors.As(err, &host):
+		return "check the gateway's URL"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "check this machine's clock; if it is right, the gateway needs another certificate"
+	case errors.Is(err, tokensource.ErrExpired):
+		return "check this machine's clock, which says " + time.Now().UTC().Format(time.RFC3339)
+	case errors.As(err, &network) && network.Op == "dial":
+		return "check the gateway's URL, the network, and whether a proxy is needed: HTTPS_PROXY, NO_PROXY"
+	case errors.As(err, &network) && network.Op == "proxyconnect":
+		return "check the proxy: HTTPS_PROXY, NO_PROXY"
+	}
+	return ""
 }

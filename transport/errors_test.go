@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -18,57 +19,72 @@ import (
 	"github.com/agwgo/agw/transport"
 )
 
-func TestTokenErrors(t *testing.T) {
+func TestErrorOfTheSourceIsWrapped(t *testing.T) {
 	t.Parallel()
-	cause := &tokensource.Error{Op: "exchange user token", StatusCode: 400, Code: "invalid_grant", Kind: tokensource.Refused,
+	cause := &tokensource.Error{Op: "exchange user token", StatusCode: 400, Code: "invalid_grant", Kind: tokensource.Denied,
 		Err: &oauth2.RetrieveError{ErrorCode: "invalid_grant"}}
 	b := newBase()
-	client := transport.New(&source{err: cause}, &transport.Options{Base: b, PassForeignHosts: true}).Client()
+	client := transport.New(&fakeSource{err: cause}, transport.Options{Base: b, PassForeignHosts: true}).Client()
 	for _, target := range []string{"https://agent-gateway.invalid/x", "/x", "https://gw.example/x"} {
 		resp, err := client.Get(target)
 		if resp != nil || len(b.sent) != 0 {
-			t.Fatalf("got a response %v, %d requests were sent", resp, len(b.sent))
+			t.Fatalf("%s: got response %v, and %d requests were sent; want none without a token", target, resp, len(b.sent))
 		}
 		var typed *tokensource.Error
-		var retrieve *oauth2.RetrieveError
-		if !errors.As(err, &typed) || typed != cause || !errors.As(err, &retrieve) {
-			t.Errorf("the cause is out of reach: %v", err)
+		if !errors.As(err, &typed) || typed != cause {
+			t.Errorf("%s: the *tokensource.Error is not within reach of errors.As: %v", target, err)
+		}
+		if retrieve := (*oauth2.RetrieveError)(nil); !errors.As(err, &retrieve) {
+			t.Errorf("%s: the *oauth2.RetrieveError is not within reach of errors.As: %v", target, err)
 		}
 		if !strings.Contains(err.Error(), "invalid_grant") {
-			t.Errorf("unclear: %v", err)
+			t.Errorf("%s: the error does not say why there is no token: %v", target, err)
 		}
 	}
 }
 
-// What http.Client and its callers ask of an error: net.Error.
-func TestTokenErrorsAreNetErrors(t *testing.T) {
+// Callers of an http.Client ask its errors for Timeout and Temporary.
+func TestErrorOfTheSourceIsANetError(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
+		name               string
 		cause              error
 		timeout, temporary bool
 	}{
-		{context.DeadlineExceeded, true, true},
-		{fmt.Errorf("wait: %w", context.DeadlineExceeded), true, true},
-		{context.Canceled, false, false},
-		{&tokensource.Error{Kind: tokensource.Passing}, false, true},
-		{&tokensource.Error{Kind: tokensource.Permanent}, false, false},
-		{&tokensource.Error{Kind: tokensource.Passing, Err: context.DeadlineExceeded}, true, true},
+		{"deadline", context.DeadlineExceeded, true, true},
+		{"wrapped deadline", fmt.Errorf("wait: %w", context.DeadlineExceeded), true, true},
+		{"canceled", context.Canceled, false, false},
+		{"temporary", &tokensource.Error{Kind: tokensource.Temporary}, false, true},
+		{"permanent", &tokensource.Error{Kind: tokensource.Permanent}, false, false},
+		{"temporary because of a deadline", &tokensource.Error{Kind: tokensource.Temporary, Err: context.DeadlineExceeded}, true, true},
 	} {
-		_, err := transport.New(&source{err: test.cause}, nil).Client().Get("https://agent-gateway.invalid/x")
-		var ne net.Error
-		if !errors.As(err, &ne) || !errors.Is(err, test.cause) {
-			t.Fatalf("%v is no net.Error, or lost its cause", err)
-		}
-		if ne.Timeout() != test.timeout || ne.(interface{ Temporary() bool }).Temporary() != test.temporary {
-			t.Errorf("%v: Timeout %v, want %v, or Temporary is wrong", err, ne.Timeout(), test.timeout)
-		}
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := transport.New(&fakeSource{err: test.cause}, transport.Options{}).Client().Get("https://agent-gateway.invalid/x")
+			if !errors.Is(err, test.cause) {
+				t.Fatalf("got error %v, want one that wraps %v", err, test.cause)
+			}
+			var ne interface {
+				net.Error
+				Temporary() bool
+			}
+			if !errors.As(err, &ne) {
+				t.Fatalf("%v is not a net.Error", err)
+			}
+			if ne.Timeout() != test.timeout {
+				t.Errorf("Timeout of %v is %v, want %v", err, ne.Timeout(), test.timeout)
+			}
+			if ne.Temporary() != test.temporary {
+				t.Errorf("Temporary of %v is %v, want %v", err, ne.Temporary(), test.temporary)
+			}
+		})
 	}
 }
 
-// waitingSource has no token before the caller's time is over.
-type waitingSource struct{ *source }
+// blockedSource has no token before the context ends.
+type blockedSource struct{ *fakeSource }
 
-func (s waitingSource) Grant(ctx context.Context) (*tokensource.Grant, error) {
+func (s blockedSource) AccessToken(ctx context.Context) (*tokensource.Token, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
@@ -76,13 +92,12 @@ func (s waitingSource) Grant(ctx context.Context) (*tokensource.Grant, error) {
 func TestWaitForATokenEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		rt := transport.New(waitingSource{newSource()}, &transport.Options{Base: newBase()})
+		rt := transport.New(blockedSource{newSource()}, transport.Options{Base: newBase()})
 
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Minute, cancel)
-		req, _ := http.NewRequestWithContext(ctx, "GET", "/x", nil)
-		if _, err := rt.Client().Do(req); !errors.Is(err, context.Canceled) {
-			t.Errorf("cancelled: error %v", err)
+		if _, err := rt.Client().Do(newRequest(t, "GET", "/x", nil).WithContext(ctx)); !errors.Is(err, context.Canceled) {
+			t.Errorf("a canceled request: got error %v, want %v", err, context.Canceled)
 		}
 
 		client, start := rt.Client(), time.Now()
@@ -90,33 +105,122 @@ func TestWaitForATokenEndsWithTheContext(t *testing.T) {
 		_, err := client.Get("/x")
 		var ne net.Error
 		if !errors.As(err, &ne) || !ne.Timeout() || time.Since(start) != time.Second {
-			t.Errorf("timed out after %v: error %v", time.Since(start), err)
+			t.Errorf("a client with a Timeout of 1 s: got error %v after %v, want a timeout after 1 s", err, time.Since(start))
 		}
 	})
 }
 
-// A token fetch may go through a transport of its own and meet a foreign host there.
-// That does not make this request one for a foreign host.
-func TestForeignHostOfATokenFetch(t *testing.T) {
+// A fetch of a token may go through a Transport of its own, and meet a foreign host there.
+// The request that waits for the token is not one for a foreign host because of that.
+func TestForeignHostOfAFetchIsNotThatOfTheRequest(t *testing.T) {
 	t.Parallel()
-	b := newBase()
-	src := &source{err: fmt.Errorf("fetch: %w", transport.ErrForeignHost)}
-	_, err := transport.New(src, &transport.Options{Base: b, PassForeignHosts: true}).RoundTrip(newRequest(t, "GET", "/x", nil))
-	wantRefused(t, b, err, transport.ErrForeignHost)
+	other := transport.New(newSecretSource(t), transport.Options{Base: newBase()})
+	_, foreign := other.RoundTrip(newRequest(t, "GET", "https://evil.example/x", nil))
+	for name, cause := range map[string]error{"as it is": foreign, "wrapped": fmt.Errorf("fetch: %w", foreign)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBase()
+			_, err := transport.New(&fakeSource{err: cause}, transport.Options{Base: b, PassForeignHosts: true}).RoundTrip(newRequest(t, "GET", "/x", nil))
+			assertNotSent(t, b, err, transport.ErrForeignHost)
+		})
+	}
 }
 
-// Who used the placeholder knows no other host: the error names the gateway.
-func TestErrorsOfTheBaseNameTheGateway(t *testing.T) {
+func TestForeignHostErrorNamesOriginsOnly(t *testing.T) {
+	t.Parallel()
+	_, err := transport.New(newSecretSource(t), transport.Options{}).
+		RoundTrip(newRequest(t, "GET", "https://user:hush@evil.example/hush?hush", nil))
+	text := fmt.Sprintf("%v %+v %#v", err, err, err)
+	for _, want := range []string{"https://evil.example:443", "https://gw.example:443"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the error does not name %s: %s", want, text)
+		}
+	}
+	for _, hidden := range []string{"hush", "secret"} {
+		if strings.Contains(text, hidden) {
+			t.Errorf("the error shows %q, want nothing but the origins: %s", hidden, text)
+		}
+	}
+}
+
+// A caller who used the placeholder knows no other host, so the error names the gateway.
+func TestErrorOfTheBaseNamesTheGateway(t *testing.T) {
 	t.Parallel()
 	b := newBase(result{err: os.ErrDeadlineExceeded})
-	resp, err := transport.New(newSource(mustGrant(t, "secret", gateway)), &transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil))
+	resp, err := transport.New(newSecretSource(t), transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil))
 	var ne net.Error
-	if !errors.Is(err, os.ErrDeadlineExceeded) || !errors.As(err, &ne) || !ne.Timeout() || resp != nil || !strings.Contains(err.Error(), "https://gw.example:443") {
-		t.Errorf("got %v and error %v", resp, err)
+	switch {
+	case resp != nil || !errors.Is(err, os.ErrDeadlineExceeded):
+		t.Errorf("got response %v and error %v, want one that wraps the base's", resp, err)
+	case !errors.As(err, &ne) || !ne.Timeout():
+		t.Errorf("%v is not a timeout, but the base's error was", err)
+	case !strings.Contains(err.Error(), "https://gw.example:443"):
+		t.Errorf("the error does not name the gateway: %v", err)
 	}
+}
+
+func TestBaseThatReturnsNothing(t *testing.T) {
+	t.Parallel()
 	nothing := roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, nil })
-	resp, err = transport.New(newSource(mustGrant(t, "secret", gateway)), &transport.Options{Base: nothing}).RoundTrip(newRequest(t, "GET", "/x", nil))
+	resp, err := transport.New(newSecretSource(t), transport.Options{Base: nothing}).RoundTrip(newRequest(t, "GET", "/x", nil))
 	if err != nil || resp != nil {
-		t.Errorf("got %v and error %v", resp, err)
+		t.Errorf("got response %v and error %v, want what the base returned", resp, err)
+	}
+}
+
+// net/http quotes malformed responses, and the gateway knows the token.
+func TestErrorThatQuotesTheTokenIsReplaced(t *testing.T) {
+	t.Parallel()
+	const accessToken = "opaque-token-of-alice"
+	for name, quoted := range map[string]string{
+		"whole":     accessToken,
+		"in part":   accessToken[3:15],
+		"in base64": base64.StdEncoding.EncodeToString([]byte("Bearer " + accessToken)),
+	} {
+		cause := fmt.Errorf("malformed HTTP response %q", "told: "+quoted)
+		src := newSource(newToken(t, accessToken, gatewayURL))
+		_, err := transport.New(src, transport.Options{Base: newBase(result{err: cause})}).RoundTrip(newRequest(t, "GET", "/x", nil))
+		switch {
+		case err == nil || errors.Is(err, cause) || strings.Contains(err.Error(), quoted):
+			t.Errorf("token %s: got error %v, want one that neither shows the token nor leads to it", name, err)
+		case !strings.Contains(err.Error(), "malformed HTTP response"):
+			t.Errorf("token %s: the error does not say what went wrong: %v", name, err)
+		}
+	}
+}
+
+// The secret is that of the token, whatever a base has made of the header.
+func TestErrorOfABaseThatModifiesTheHeader(t *testing.T) {
+	t.Parallel()
+	const accessToken = "opaque-token-of-alice"
+	quoting, other := errors.New("malformed HTTP response: "+accessToken), errors.New("no route")
+	for name, modify := range map[string]func(http.Header){
+		"deletes":    func(h http.Header) { h.Del("Authorization") },
+		"overwrites": func(h http.Header) { h["Authorization"][0] = "" },
+	} {
+		for _, cause := range []error{quoting, other} {
+			b := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+				modify(req.Header)
+				return nil, cause
+			})
+			_, err := transport.New(newSource(newToken(t, accessToken, gatewayURL)), transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil))
+			if cause == other && !errors.Is(err, other) {
+				t.Errorf("a base that %s the Authorization: got error %v, want one that wraps %v", name, err, other)
+			}
+			if err == nil || strings.Contains(err.Error(), accessToken) {
+				t.Errorf("a base that %s the Authorization: got error %v, want one without the token", name, err)
+			}
+		}
+	}
+}
+
+func TestErrorOfAContextThatEndedIsPassedOn(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	b := roundTripFunc(func(*http.Request) (*http.Response, error) { cancel(); return nil, context.Canceled })
+	src := newSource(newToken(t, "canceled", gatewayURL)) // which the error quotes
+	_, err := transport.New(src, transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil).WithContext(ctx))
+	if err != context.Canceled {
+		t.Errorf("got error %v, want %v as it is", err, context.Canceled)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/agwgo/agw/transport"
 )
 
-// Any oauth2.TokenSource will do, with a gateway of one's own.
+// Any oauth2.TokenSource will do, together with the URL of the gateway.
 func ExampleNew() {
 	gateway := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		fmt.Println(r.Method, r.URL, r.Header.Get("Authorization"))
@@ -30,7 +30,7 @@ func ExampleNew() {
 		fmt.Println(err)
 		return
 	}
-	client := transport.New(src, &transport.Options{Base: base}).Client()
+	client := transport.New(src, transport.Options{Base: base}).Client()
 	defer client.CloseIdleConnections()
 
 	resp, err := client.Get("https://agent-gateway.invalid/v1/mcp/sap.s4:apiAccess:salesOrder:v1/some-tenant")

@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -18,47 +19,64 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// source is a GrantSource that hands out its grants in turn, the next one after each
-// Invalidate; the last one stays.
-type source struct {
-	err   error    // of Grant, if not nil
-	known *url.URL // what Gateway knows, if not nil
+// gatewayURL is the gateway of most tests.
+const gatewayURL = "https://gw.example/base"
+
+// fakeSource is a transport.Source that hands out its tokens in turn: the next one after
+// each Invalidate. The last one stays.
+type fakeSource struct {
+	err     error    // of AccessToken, if not nil
+	gateway *url.URL // that Gateway knows; nil if it knows none
 
 	mu          sync.Mutex
-	grants      []*tokensource.Grant
-	invalidated []*tokensource.Grant
-	asked       atomic.Int64 // calls of Grant
+	tokens      []*tokensource.Token
+	invalidated []*tokensource.Token
+	calls       atomic.Int64 // of AccessToken
 }
 
-func newSource(grants ...*tokensource.Grant) *source { return &source{grants: grants} }
+func newSource(tokens ...*tokensource.Token) *fakeSource { return &fakeSource{tokens: tokens} }
 
-func (s *source) Grant(ctx context.Context) (*tokensource.Grant, error) {
-	s.asked.Add(1)
+// newSecretSource returns a source of one token, "secret", for gatewayURL.
+func newSecretSource(tb testing.TB) *fakeSource {
+	tb.Helper()
+	return newSource(newToken(tb, "secret", gatewayURL))
+}
+
+func (s *fakeSource) AccessToken(ctx context.Context) (*tokensource.Token, error) {
+	s.calls.Add(1)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil || len(s.grants) == 0 {
+	if s.err != nil || len(s.tokens) == 0 {
 		return nil, s.err
 	}
-	return s.grants[0], nil
+	return s.tokens[0], nil
 }
 
-func (s *source) Gateway(context.Context) (*url.URL, bool) { return s.known, s.known != nil }
+func (s *fakeSource) Gateway(context.Context) (*url.URL, bool) { return s.gateway, s.gateway != nil }
 
-func (s *source) Invalidate(g *tokensource.Grant) bool {
+func (s *fakeSource) Invalidate(token *tokensource.Token) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.invalidated = append(s.invalidated, g)
-	if len(s.grants) > 1 && s.grants[0] == g {
-		s.grants = s.grants[1:]
+	s.invalidated = append(s.invalidated, token)
+	if len(s.tokens) > 1 && s.tokens[0] == token {
+		s.tokens = s.tokens[1:]
 		return true
 	}
 	return false
 }
 
-func mustURL(tb testing.TB, raw string) *url.URL {
+// sourceFailingAfterInvalidate has an error in place of a second token.
+type sourceFailingAfterInvalidate struct{ *fakeSource }
+
+func (s sourceFailingAfterInvalidate) Invalidate(token *tokensource.Token) bool {
+	defer func() { s.err = errors.New("the token service is down") }()
+	return s.fakeSource.Invalidate(token)
+}
+
+func parseURL(tb testing.TB, raw string) *url.URL {
 	tb.Helper()
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -67,21 +85,21 @@ func mustURL(tb testing.TB, raw string) *url.URL {
 	return u
 }
 
-func mustGrant(tb testing.TB, token, gateway string) *tokensource.Grant {
+func newToken(tb testing.TB, accessToken, gateway string) *tokensource.Token {
 	tb.Helper()
-	g, err := tokensource.NewGrant(token, time.Now().Add(time.Hour), mustURL(tb, gateway))
+	token, err := tokensource.NewToken(accessToken, time.Now().Add(time.Hour), parseURL(tb, gateway))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return g
+	return token
 }
 
-// base records what it is asked to send, as far as it must not change later, reads
-// and closes the bodies as an [http.Transport] does, and answers with the results in
-// turn; the last one stays.
-type base struct {
-	results []result
-	idle    atomic.Int64 // calls of CloseIdleConnections
+// fakeBase records the requests that it is to send. It reads and closes their bodies as an
+// [http.Transport] does, and responds with its results in turn. The last one stays, and
+// none means status 200.
+type fakeBase struct {
+	results  []result
+	idleCall atomic.Int64 // calls of CloseIdleConnections
 
 	mu   sync.Mutex
 	sent []sentRequest
@@ -91,18 +109,18 @@ type result struct {
 	status int
 	header http.Header
 	body   io.ReadCloser
-	length int64
-	err    error
+	length int64 // ContentLength
+	err    error // in place of a response, if not nil
 }
 
 type sentRequest struct {
 	*http.Request
-	body string
+	content string // of the body
 }
 
-func newBase(results ...result) *base { return &base{results: results} }
+func newBase(results ...result) *fakeBase { return &fakeBase{results: results} }
 
-func (b *base) RoundTrip(req *http.Request) (*http.Response, error) {
+func (b *fakeBase) RoundTrip(req *http.Request) (*http.Response, error) {
 	sent := sentRequest{Request: req}
 	if req.Body != nil {
 		content, err := io.ReadAll(req.Body)
@@ -110,7 +128,7 @@ func (b *base) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		sent.body = string(content)
+		sent.content = string(content)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -136,10 +154,10 @@ func (r result) response(req *http.Request) *http.Response {
 	return resp
 }
 
-func (b *base) CloseIdleConnections() { b.idle.Add(1) }
+func (b *fakeBase) CloseIdleConnections() { b.idleCall.Add(1) }
 
-// only returns the one request that was sent.
-func (b *base) only(tb testing.TB) sentRequest {
+// onlyRequest returns the request that was sent, and fails unless it is one.
+func (b *fakeBase) onlyRequest(tb testing.TB) sentRequest {
 	tb.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -149,22 +167,29 @@ func (b *base) only(tb testing.TB) sentRequest {
 	return b.sent[0]
 }
 
-// body counts how often it is closed and read.
-type body struct {
+// roundTripFunc is a base that is a function.
+type roundTripFunc func(*http.Request) (*http.Response, error)
+
+func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// countingBody counts how often it is closed, and how many bytes are read.
+type countingBody struct {
 	io.Reader
 	closed atomic.Int64
 	read   atomic.Int64
 }
 
-func newBody(content string) *body { return &body{Reader: strings.NewReader(content)} }
+func newBody(content string) *countingBody {
+	return &countingBody{Reader: strings.NewReader(content)}
+}
 
-func (b *body) Read(p []byte) (int, error) {
+func (b *countingBody) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
 	b.read.Add(int64(n))
 	return n, err
 }
 
-func (b *body) Close() error {
+func (b *countingBody) Close() error {
 	b.closed.Add(1)
 	return nil
 }
@@ -176,4 +201,15 @@ func newRequest(tb testing.TB, method, url string, body io.Reader) *http.Request
 		tb.Fatal(err)
 	}
 	return req
+}
+
+// assertNotSent fails unless a request failed with want, and the base was sent nothing.
+func assertNotSent(tb testing.TB, b *fakeBase, err, want error) {
+	tb.Helper()
+	if !errors.Is(err, want) {
+		tb.Errorf("got error %v, want %v", err, want)
+	}
+	if len(b.sent) != 0 {
+		tb.Errorf("%d requests were sent, want none", len(b.sent))
+	}
 }

@@ -4,48 +4,49 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/agwgo/agw/internal/route"
 	"github.com/agwgo/agw/transport"
 )
 
-// cloud is a gateway, https://example.com below /base, and servers that are not it.
-type cloud struct {
-	gateway, foreign, plain *server
-	base                    *http.Transport
-	location                string // where the gateway redirects to
+// redirectServers are a gateway, reached as https://example.com/base, whose path
+// /base/redirect redirects to location, and two servers that are not the gateway.
+type redirectServers struct {
+	gateway, foreign, plain *recordingServer
+	base                    *http.Transport // that reaches them
+	location                string
 }
 
-func newCloud(t *testing.T, status int) *cloud {
+func startRedirectServers(t *testing.T, status int) *redirectServers {
 	t.Helper()
-	c := new(cloud)
-	c.gateway = newServer(t, http2, func(w http.ResponseWriter, r *http.Request) {
+	s := new(redirectServers)
+	s.gateway = startServerWith(t, http2, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/base/redirect" {
-			w.Header().Set("Location", c.location)
+			w.Header().Set("Location", s.location)
 			w.WriteHeader(status)
 		}
 	})
-	answer := func(w http.ResponseWriter, r *http.Request) {}
-	c.foreign, c.plain = newServer(t, http1, answer), newServer(t, plain, answer)
-	c.base = trusting(t, c.gateway, map[string]*server{
-		"example.com:443":  c.gateway,
-		"example.com:8443": c.foreign, // another port
-		"example.com:80":   c.plain,   // another scheme
+	ok := func(http.ResponseWriter, *http.Request) {}
+	s.foreign, s.plain = startServerWith(t, http1, ok), startServerWith(t, plainHTTP, ok)
+	s.base = newBaseTrusting(t, s.gateway, map[string]*recordingServer{
+		"example.com:443":  s.gateway,
+		"example.com:8443": s.foreign, // another port
+		"example.com:80":   s.plain,   // another scheme
 	})
-	return c
+	return s
 }
 
-// client returns a client for https://example.com/base.
-func (c *cloud) client(t *testing.T, pass bool) *http.Client {
+// client returns a client with a token for https://example.com/base.
+func (s *redirectServers) client(t *testing.T, passForeignHosts bool) *http.Client {
 	t.Helper()
-	src := newSource(mustGrant(t, "secret", "https://example.com/base"))
-	return transport.New(src, &transport.Options{Base: c.base, PassForeignHosts: pass}).Client()
+	src := newSource(newToken(t, "secret", "https://example.com/base"))
+	return transport.New(src, transport.Options{Base: s.base, PassForeignHosts: passForeignHosts}).Client()
 }
 
-func TestTokenIsNotRedirectedToForeignOrigins(t *testing.T) {
+func TestTokenIsNotRedirectedToForeignHosts(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusFound, http.StatusTemporaryRedirect} {
 		for name, location := range map[string]string{
@@ -61,18 +62,21 @@ func TestTokenIsNotRedirectedToForeignOrigins(t *testing.T) {
 			for _, pass := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%d/%s/pass=%v", status, name, pass), func(t *testing.T) {
 					t.Parallel()
-					c := newCloud(t, status)
-					c.location = strings.NewReplacer("FOREIGN", c.foreign.Listener.Addr().String(), "PLAIN", c.plain.Listener.Addr().String()).Replace(location)
-					resp, err := c.client(t, pass).Post("https://agent-gateway.invalid/redirect", "text/plain", strings.NewReader("x"))
+					s := startRedirectServers(t, status)
+					s.location = strings.NewReplacer("FOREIGN", s.foreign.Listener.Addr().String(), "PLAIN", s.plain.Listener.Addr().String()).Replace(location)
+					resp, err := s.client(t, pass).Post("https://agent-gateway.invalid/redirect", "text/plain", strings.NewReader("x"))
 					if resp != nil {
 						_ = resp.Body.Close()
 					}
-					seen := append(c.foreign.seen(), c.plain.seen()...)
-					if pass && (err != nil || len(seen) != 1) || !pass && (!errors.Is(err, transport.ErrForeignHost) || len(seen) != 0) {
-						t.Errorf("error %v, the foreign servers got %d requests", err, len(seen))
+					received := append(s.foreign.authorizations(), s.plain.authorizations()...)
+					switch {
+					case pass && (err != nil || len(received) != 1):
+						t.Errorf("got error %v, and the foreign servers got %d requests; want one, which was passed", err, len(received))
+					case !pass && (!errors.Is(err, transport.ErrForeignHost) || len(received) != 0):
+						t.Errorf("got error %v, and the foreign servers got %d requests; want %v and none", err, len(received), transport.ErrForeignHost)
 					}
-					if strings.Contains(strings.Join(seen, " "), "secret") {
-						t.Error("a foreign server got the token")
+					if strings.Contains(strings.Join(received, " "), "secret") {
+						t.Errorf("a foreign server got the token: %q", received)
 					}
 				})
 			}
@@ -80,15 +84,14 @@ func TestTokenIsNotRedirectedToForeignOrigins(t *testing.T) {
 	}
 }
 
-// A placeholder of another scheme or port is foreign like any other host. Nothing
-// resolves it.
+// The placeholder with another scheme or port is a foreign host, and nothing resolves it.
 func TestTokenIsNotRedirectedToOtherPlaceholders(t *testing.T) {
 	t.Parallel()
 	for _, location := range []string{"http://agent-gateway.invalid/x", "https://agent-gateway.invalid:8443/x"} {
-		c := newCloud(t, http.StatusFound)
-		c.location = location
-		if _, err := c.client(t, false).Get("/redirect"); !errors.Is(err, transport.ErrForeignHost) {
-			t.Errorf("%s: error %v", location, err)
+		s := startRedirectServers(t, http.StatusFound)
+		s.location = location
+		if _, err := s.client(t, false).Get("/redirect"); !errors.Is(err, transport.ErrForeignHost) {
+			t.Errorf("a redirect to %s: got error %v, want %v", location, err, transport.ErrForeignHost)
 		}
 	}
 }
@@ -106,36 +109,38 @@ func TestTokenFollowsRedirectsWithinTheGateway(t *testing.T) {
 		} {
 			t.Run(start+" to "+location, func(t *testing.T) {
 				t.Parallel()
-				c := newCloud(t, http.StatusFound)
-				c.location = location
-				resp, err := c.client(t, false).Get(start)
+				s := startRedirectServers(t, http.StatusFound)
+				s.location = location
+				resp, err := s.client(t, false).Get(start)
 				if err != nil {
 					t.Fatal(err)
 				}
 				_ = resp.Body.Close()
-				if got := c.gateway.seen(); !slices.Equal(got, []string{"Bearer secret", "Bearer secret"}) {
-					t.Errorf("the gateway saw %q", got)
+				if got := s.gateway.authorizations(); !slices.Equal(got, []string{"Bearer secret", "Bearer secret"}) {
+					t.Errorf("the gateway got requests with %q, want two with the token", got)
 				}
-				u, err := transport.Join(&url.URL{Scheme: "https", Host: "example.com", Path: "/base"}, resp.Request.URL)
-				if err != nil || u.Path != want {
-					t.Errorf("ended at %v (error %v), want %s", u, err, want)
+				end, err := route.Join(parseURL(t, "https://example.com/base"), resp.Request.URL)
+				if err != nil || end.Path != want {
+					t.Errorf("the redirect ended at %v (error %v), want path %s", end, err, want)
 				}
 			})
 		}
 	}
 }
 
-// The caller's request, which http.Client takes the headers of the next one from,
-// never learns the token.
-func TestResponsesDoNotLeadToTheToken(t *testing.T) {
+// http.Client copies the header of the caller's request to the next one, and hands out
+// responses. The token is in neither.
+func TestRedirectsDoNotLeadToTheToken(t *testing.T) {
 	t.Parallel()
-	c := newCloud(t, http.StatusFound)
-	c.location = "there"
-	client := c.client(t, false)
+	s := startRedirectServers(t, http.StatusFound)
+	s.location = "there"
+	client := s.client(t, false)
+	redirects := 0
 	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		redirects++
 		for _, r := range append(via, req, req.Response.Request) {
-			if r.Header.Get("Authorization") != "" {
-				t.Errorf("%s has the token", r.URL)
+			if got := r.Header.Get("Authorization"); got != "" {
+				t.Errorf("the request for %s has the Authorization %q, want none", r.URL, got)
 			}
 		}
 		return nil
@@ -145,13 +150,17 @@ func TestResponsesDoNotLeadToTheToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
+	if redirects != 1 {
+		t.Errorf("there were %d redirects, want 1", redirects)
+	}
 	if text := fmt.Sprintf("%+v %+v", resp, resp.Request); strings.Contains(text, "secret") {
-		t.Errorf("the response has the token: %s", text)
+		t.Errorf("the response shows the token: %s", text)
 	}
 }
 
-// A Location is relative to where the request went, which the caller does not know.
-func TestRelativeLocationIsCompleted(t *testing.T) {
+// A Location is relative to the URL that the request was sent to, which the caller does not
+// know.
+func TestRelativeLocationIsMadeAbsolute(t *testing.T) {
 	t.Parallel()
 	for location, want := range map[string]string{
 		"":                          "",
@@ -164,12 +173,12 @@ func TestRelativeLocationIsCompleted(t *testing.T) {
 		"%zz":                       "%zz",
 	} {
 		b := newBase(result{status: 201, header: http.Header{"Location": {location}}})
-		resp, err := transport.New(newSource(mustGrant(t, "secret", gateway)), &transport.Options{Base: b}).RoundTrip(newRequest(t, "POST", "/v1/x", nil))
+		resp, err := transport.New(newSecretSource(t), transport.Options{Base: b}).RoundTrip(newRequest(t, "POST", "/v1/x", nil))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := resp.Header.Get("Location"); got != want {
-			t.Errorf("%q became %q, want %q", location, got, want)
+			t.Errorf("the Location %q became %q, want %q", location, got, want)
 		}
 	}
 }

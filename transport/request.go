@@ -1,59 +1,114 @@
 package transport
 
 import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
-
-	"github.com/agwgo/agw/tokensource"
 )
 
-const authorization = "Authorization"
+const (
+	authorization = "Authorization"
+	correlationID = "X-Correlation-Id"
+)
 
-// outgoing is a request to the gateway: all that it needs beyond its header, in one
+// outgoing is a request to the gateway: all that it needs beyond its header map, in one
 // allocation.
 type outgoing struct {
-	http.Request
-	url url.URL
+	request http.Request
+	url     url.URL // that of request
+
+	// The values of the two fields that are set here. They belong to this request alone,
+	// since a base may write to them.
+	authorization, correlationID [1]string
 }
 
-// newOutgoing returns what is sent for req, to the URL that is yet to be put in. It
-// is a shallow copy and not req.Clone: that would detach the Trailer, which the
-// caller fills while the body is being sent.
-func newOutgoing(req *http.Request, g *tokensource.Grant, newID func() string) *outgoing {
-	out := &outgoing{Request: *req}
-	out.URL = &out.url
-	out.Host = "" // the one of the URL
-	out.Header = newHeader(req.Header, g, newID)
+// newOutgoing returns a copy of req with an empty URL and the header of req, both of which
+// are to be replaced. The copy is shallow, unlike that of req.Clone, which would detach the
+// Trailer: the caller fills it while the body is being sent.
+func newOutgoing(req *http.Request) *outgoing {
+	out := &outgoing{request: *req}
+	out.request.URL = &out.url
+	out.request.Host = "" // net/http takes that of the URL
 	return out
 }
 
-// newHeader returns a copy of h with the grant's Authorization instead of its own, in
-// whatever spelling the caller put that into the map. It has the correlation id of h,
-// or, if there is none, what newID returns, unless newID is nil.
-func newHeader(h http.Header, g *tokensource.Grant, newID func() string) http.Header {
-	own := maps.Clone(h)
-	if own == nil {
-		own = make(http.Header, 2)
+// setHeader gives out a copy of header with the given Authorization, in place of any that
+// header has, however spelled. If header has no correlation id, what newID returns is
+// added, unless that is empty. It fails if newID panics.
+func (out *outgoing) setHeader(header http.Header, bearer string, newID func() string) error {
+	// To clone a map is the quickest way to copy it. But if two more fields would make the
+	// clone outgrow the smallest map, it is quicker to build the copy in its final size.
+	const smallest = 8 // entries
+	var own http.Header
+	build := len(header) == 0 || len(header) <= smallest && len(header)+2 > smallest
+	if build {
+		own = make(http.Header, len(header)+2)
+	} else {
+		own = maps.Clone(header)
 	}
-	for name := range h { // one pass for both
-		switch len(name) {
-		case len(authorization):
-			if strings.EqualFold(name, authorization) {
-				delete(own, name)
-			}
-		case len(correlationID):
-			if strings.EqualFold(name, correlationID) {
-				newID = nil
-			}
+	for name, values := range header {
+		switch {
+		case len(name) == len(authorization) && strings.EqualFold(name, authorization):
+			delete(own, name) // does nothing if own is built
+			continue
+		case len(name) == len(correlationID) && strings.EqualFold(name, correlationID):
+			newID = nil
+		}
+		if build {
+			own[name] = values
 		}
 	}
-	own[authorization] = g.Authorization()
+	out.authorization[0] = bearer
+	own[authorization] = out.authorization[:]
 	if newID != nil {
-		if id := newID(); id != "" {
-			own[correlationID] = []string{id}
+		id, err := recovered(newID)
+		if err != nil {
+			return err
+		}
+		if id != "" {
+			out.correlationID[0] = id
+			own[correlationID] = out.correlationID[:]
 		}
 	}
-	return own
+	out.request.Header = own
+	return nil
+}
+
+// recovered returns what newID returns, or an error if it panics. The error has the text
+// of a runtime error, and the type of any other value, which could hold anything.
+func recovered(newID func() string) (id string, err error) {
+	defer func() {
+		switch value := recover().(type) {
+		case nil:
+		case runtime.Error:
+			err = fmt.Errorf("agw: NewCorrelationID panicked: %w", value)
+		default:
+			err = fmt.Errorf("agw: NewCorrelationID panicked with a %T", value)
+		}
+	}()
+	return newID(), nil
+}
+
+// randomUUID returns a random UUID (RFC 9562, section 5.4). It tells requests apart and is
+// not a secret, so the runtime's random numbers will do. A system call for each request
+// would cost as much as everything else here.
+func randomUUID() string {
+	var id [16]byte
+	binary.BigEndian.PutUint64(id[:8], rand.Uint64())
+	binary.BigEndian.PutUint64(id[8:], rand.Uint64())
+	id[6] = id[6]&0x0f | 0x40 // version 4
+	id[8] = id[8]&0x3f | 0x80 // variant 10
+	text := [36]byte{8: '-', 13: '-', 18: '-', 23: '-'}
+	hex.Encode(text[:8], id[:4])
+	hex.Encode(text[9:13], id[4:6])
+	hex.Encode(text[14:18], id[6:8])
+	hex.Encode(text[19:23], id[8:10])
+	hex.Encode(text[24:], id[10:])
+	return string(text[:])
 }

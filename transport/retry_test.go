@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,8 +12,16 @@ import (
 	"github.com/agwgo/agw/transport"
 )
 
-// unauthorized is a 401 with a body of a known length.
-func unauthorized(b *body, length int64) result { return result{status: 401, body: b, length: length} }
+// unauthorized is a 401 response with a body and its ContentLength.
+func unauthorized(body *countingBody, length int64) result {
+	return result{status: http.StatusUnauthorized, body: body, length: length}
+}
+
+// newTwoTokens returns a source of the tokens "one" and "two".
+func newTwoTokens(tb testing.TB) *fakeSource {
+	tb.Helper()
+	return newSource(newToken(tb, "one", gatewayURL), newToken(tb, "two", gatewayURL))
+}
 
 func TestRetryWithAnotherToken(t *testing.T) {
 	t.Parallel()
@@ -24,88 +33,85 @@ func TestRetryWithAnotherToken(t *testing.T) {
 		} {
 			t.Run(method+" "+name, func(t *testing.T) {
 				t.Parallel()
-				refusal := newBody("refused")
-				b := newBase(unauthorized(refusal, 7), result{status: 200})
-				one := mustGrant(t, "one", gateway)
-				src := newSource(one, mustGrant(t, "two", "https://other.example"))
+				rejection := newBody("rejected")
+				b := newBase(unauthorized(rejection, 8), result{status: 200})
+				one := newToken(t, "one", gatewayURL)
+				src := newSource(one, newToken(t, "two", "https://other.example"))
 				req := newRequest(t, method, "/x", content())
-				resp, err := transport.New(src, &transport.Options{Base: b}).RoundTrip(req)
+				resp, err := transport.New(src, transport.Options{Base: b}).RoundTrip(req)
 				if err != nil || resp.StatusCode != 200 || resp.Request != req {
-					t.Fatalf("got %v and error %v", resp, err)
+					t.Fatalf("got %+v and error %v, want the second response, to the caller's request", resp, err)
 				}
-				if len(src.invalidated) != 1 || src.invalidated[0] != one {
-					t.Errorf("dropped were %v", src.invalidated)
+				if !slices.Equal(src.invalidated, []*tokensource.Token{one}) {
+					t.Errorf("invalidated were %v, want the first token", src.invalidated)
 				}
-				if len(b.sent) != 2 || b.sent[0].body != b.sent[1].body {
-					t.Fatalf("was sent %d times", len(b.sent))
+				if len(b.sent) != 2 {
+					t.Fatalf("the request was sent %d times, want twice", len(b.sent))
 				}
 				first, second := b.sent[0], b.sent[1]
-				if second.Header.Get("Authorization") != "Bearer two" || second.URL.String() != "https://other.example/x" {
-					t.Errorf("the second attempt was not made for the second grant: %s", second.URL)
+				if first.content != second.content {
+					t.Errorf("the second body is %q, want %q like the first", second.content, first.content)
 				}
-				if first.Header.Get("Authorization") != "Bearer one" || first.URL.Host != "gw.example" {
-					t.Error("the first attempt was changed")
+				if got := first.Header.Get("Authorization"); got != "Bearer one" || first.URL.String() != gatewayURL+"/x" {
+					t.Errorf("the first request went to %s with %q, want the first token and its gateway", first.URL, got)
 				}
-				if id := second.Header.Get("X-Correlation-Id"); id == "" || id != first.Header.Get("X-Correlation-Id") {
-					t.Error("the attempts have different correlation ids")
+				if got := second.Header.Get("Authorization"); got != "Bearer two" || second.URL.String() != "https://other.example/x" {
+					t.Errorf("the second request went to %s with %q, want the second token and its gateway", second.URL, got)
 				}
-				if refusal.closed.Load() != 1 {
-					t.Errorf("the first answer was closed %d times", refusal.closed.Load())
+				if a, b := first.Header.Get("X-Correlation-Id"), second.Header.Get("X-Correlation-Id"); a == "" || a != b {
+					t.Errorf("the correlation ids are %q and %q, want the same for both attempts", a, b)
+				}
+				if n := rejection.closed.Load(); n != 1 {
+					t.Errorf("the body of the first response was closed %d times, want once", n)
 				}
 			})
 		}
 	}
 }
 
-func TestRetryOnce(t *testing.T) {
+func TestNoThirdAttempt(t *testing.T) {
 	t.Parallel()
 	b := newBase(result{status: 401})
-	src := newSource(mustGrant(t, "1", gateway), mustGrant(t, "2", gateway), mustGrant(t, "3", gateway))
-	resp, err := transport.New(src, &transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil))
+	src := newSource(newToken(t, "one", gatewayURL), newToken(t, "two", gatewayURL), newToken(t, "three", gatewayURL))
+	resp, err := transport.New(src, transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil))
 	if err != nil || resp.StatusCode != 401 {
-		t.Fatalf("got %v and error %v", resp, err)
+		t.Fatalf("got %+v and error %v, want the second 401 response", resp, err)
 	}
 	if len(b.sent) != 2 || len(src.invalidated) != 1 {
-		t.Errorf("was sent %d times, %d tokens were dropped", len(b.sent), len(src.invalidated))
+		t.Errorf("the request was sent %d times, and %d tokens were invalidated; want 2 and 1", len(b.sent), len(src.invalidated))
 	}
 }
 
-func TestNoRetryOnOtherAnswers(t *testing.T) {
+func TestNoRetryAfterOtherStatuses(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{200, 302, 400, 403, 404, 407, 429, 500, 503} {
-		b := newBase(result{status: status})
-		src := newSource(mustGrant(t, "1", gateway), mustGrant(t, "2", gateway))
-		resp, err := transport.New(src, &transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil))
-		if err != nil || resp.StatusCode != status || len(b.sent) != 1 || len(src.invalidated) != 0 {
-			t.Errorf("%d: got %v and error %v, sent %d times", status, resp, err, len(b.sent))
+		b, src := newBase(result{status: status}), newTwoTokens(t)
+		resp, err := transport.New(src, transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil))
+		if err != nil || resp.StatusCode != status {
+			t.Errorf("status %d: got %+v and error %v, want the response", status, resp, err)
+		}
+		if len(b.sent) != 1 || len(src.invalidated) != 0 {
+			t.Errorf("status %d: the request was sent %d times, and %d tokens were invalidated; want 1 and 0", status, len(b.sent), len(src.invalidated))
 		}
 	}
 }
 
-// failingSource has an error in place of a second grant.
-type failingSource struct{ *source }
-
-func (s failingSource) Invalidate(g *tokensource.Grant) bool {
-	defer func() { s.err = errors.New("token service down") }()
-	return s.source.Invalidate(g)
-}
-
-// Whatever stands in the way of a second attempt, the caller gets the real 401.
-func TestRefusalIsReturnedUnread(t *testing.T) {
+// Whatever prevents a second attempt, the caller gets the gateway's own 401 response.
+func TestResponseIsReturnedUnreadWithoutARetry(t *testing.T) {
 	t.Parallel()
-	one, two := mustGrant(t, "one", gateway), mustGrant(t, "two", gateway)
-	plain := func(t *testing.T) *http.Request { return newRequest(t, "GET", "/x", nil) }
+	one, two := newToken(t, "one", gatewayURL), newToken(t, "two", gatewayURL)
+	withoutBody := func(t *testing.T) *http.Request { return newRequest(t, "GET", "/x", nil) }
 	for name, test := range map[string]struct {
-		src tokensource.GrantSource
+		src transport.Source
 		req func(t *testing.T) *http.Request
 	}{
-		"the body cannot be replayed": {newSource(one, two), func(t *testing.T) *http.Request { return newRequest(t, "POST", "/x", newBody("content")) }},
-		"the same token":              {newSource(one), plain},
-		"an equal token":              {newSource(one, mustGrant(t, "one", gateway)), plain},
-		"no second token":             {failingSource{newSource(one)}, plain},
-		"no gateway":                  {newSource(one, mustGrant(t, "two", "/path")), plain},
-		"an insecure gateway":         {newSource(one, mustGrant(t, "two", "http://gw.example")), plain},
-		"the gateway has moved": {newSource(one, mustGrant(t, "two", "https://other.example")),
+		"no GetBody":              {newSource(one, two), func(t *testing.T) *http.Request { return newRequest(t, "POST", "/x", newBody("content")) }},
+		"the same token":          {newSource(one), withoutBody},
+		"an equal token":          {newSource(one, newToken(t, "one", gatewayURL)), withoutBody},
+		"no second token":         {sourceFailingAfterInvalidate{newSource(one)}, withoutBody},
+		"no gateway":              {newSource(one, newToken(t, "two", "/path")), withoutBody},
+		"a gateway by plain http": {newSource(one, newToken(t, "two", "http://gw.example")), withoutBody},
+		"another gateway than that of the URL": {newSource(one, newToken(t, "two", "https://other.example")),
 			func(t *testing.T) *http.Request { return newRequest(t, "GET", "https://gw.example/x", nil) }},
 		"GetBody fails": {newSource(one, two), func(t *testing.T) *http.Request {
 			req := newRequest(t, "POST", "/x", strings.NewReader("content"))
@@ -115,96 +121,113 @@ func TestRefusalIsReturnedUnread(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			refusal := newBody("refused")
-			b := newBase(unauthorized(refusal, 7), result{status: 200})
-			resp, err := transport.New(test.src, &transport.Options{Base: b, PassForeignHosts: true}).RoundTrip(test.req(t))
+			rejection := newBody("rejected")
+			b := newBase(unauthorized(rejection, 8), result{status: 200})
+			resp, err := transport.New(test.src, transport.Options{Base: b, PassForeignHosts: true}).RoundTrip(test.req(t))
 			if err != nil || resp.StatusCode != 401 || len(b.sent) != 1 {
-				t.Fatalf("got %v and error %v, sent %d times", resp, err, len(b.sent))
+				t.Fatalf("got %+v and error %v, and the request was sent %d times; want the first response", resp, err, len(b.sent))
 			}
-			if refusal.closed.Load() != 0 || refusal.read.Load() != 0 {
-				t.Error("the answer was read or closed")
+			if resp.Body != rejection {
+				t.Errorf("the body is a %T, want the one of the base", resp.Body)
 			}
-			if content, err := io.ReadAll(resp.Body); err != nil || string(content) != "refused" {
-				t.Errorf("its body is %q, error %v", content, err)
+			if closed, read := rejection.closed.Load(), rejection.read.Load(); closed != 0 || read != 0 {
+				t.Errorf("the body was closed %d times, and %d bytes were read; want it untouched", closed, read)
 			}
-			if resp.Body != refusal {
-				t.Error("the body is wrapped")
+			if content, err := io.ReadAll(resp.Body); err != nil || string(content) != "rejected" {
+				t.Errorf("the body is %q (error %v), want %q", content, err, "rejected")
 			}
 		})
 	}
 }
 
-func TestEveryRefusedTokenIsReported(t *testing.T) {
+func TestTokenIsInvalidatedThoughTheRequestCannotBeSentAgain(t *testing.T) {
 	t.Parallel()
-	src := newSource(mustGrant(t, "one", gateway))
+	src := newSource(newToken(t, "one", gatewayURL))
 	req := newRequest(t, "POST", "/x", newBody("content"))
-	if _, err := transport.New(src, &transport.Options{Base: newBase(result{status: 401})}).RoundTrip(req); err != nil {
+	if _, err := transport.New(src, transport.Options{Base: newBase(result{status: 401})}).RoundTrip(req); err != nil {
 		t.Fatal(err)
 	}
 	if len(src.invalidated) != 1 {
-		t.Error("a refused token was not dropped, since the request could not be sent again")
+		t.Errorf("%d tokens were invalidated, want 1: the next request needs another one", len(src.invalidated))
 	}
 }
 
-// Only a short first answer of known length is worth reading.
-func TestFirstAnswerIsDrainedIfShort(t *testing.T) {
+// To read the first body lets its connection be used again. That is worth it only if the
+// body is short, and known to be.
+func TestFirstResponseIsReadIfShort(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
+		name            string
 		length, content int
-		drained         int64
+		read            int64
 	}{
-		{7, 7, 7},
-		{4096, 4096, 4096},
-		{4097, 4097, 0},
-		{-1, 7, 0},
-		{10, 7, 7},
-		{0, 0, 0},
+		{"short", 8, 8, 8},
+		{"4 KiB", 4096, 4096, 4096},
+		{"more than 4 KiB", 4097, 4097, 0},
+		{"of unknown length", -1, 8, 0},
+		{"truncated", 10, 8, 8},
+		{"empty", 0, 0, 0},
 	} {
-		refusal := newBody(strings.Repeat("x", test.content))
-		b := newBase(unauthorized(refusal, int64(test.length)), result{status: 200})
-		src := newSource(mustGrant(t, "one", gateway), mustGrant(t, "two", gateway))
-		resp, err := transport.New(src, &transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil))
+		rejection := newBody(strings.Repeat("x", test.content))
+		b := newBase(unauthorized(rejection, int64(test.length)), result{status: 200})
+		resp, err := transport.New(newTwoTokens(t), transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil))
 		if err != nil || resp.StatusCode != 200 {
-			t.Fatalf("got %v and error %v", resp, err)
+			t.Fatalf("a first body that is %s: got %+v and error %v, want the second response", test.name, resp, err)
 		}
-		if refusal.read.Load() != test.drained || refusal.closed.Load() != 1 {
-			t.Errorf("of a length %d, %d bytes were read, and it was closed %d times", test.length, refusal.read.Load(), refusal.closed.Load())
+		if read, closed := rejection.read.Load(), rejection.closed.Load(); read != test.read || closed != 1 {
+			t.Errorf("a first body that is %s: %d bytes were read, and it was closed %d times; want %d and once", test.name, read, closed, test.read)
 		}
 	}
 }
 
-func TestSecondAttemptFails(t *testing.T) {
+func TestRetryThatFails(t *testing.T) {
 	t.Parallel()
-	refusal := newBody("refused")
-	b := newBase(unauthorized(refusal, 7), result{err: io.ErrUnexpectedEOF})
-	src := newSource(mustGrant(t, "one", gateway), mustGrant(t, "two", gateway))
-	resp, err := transport.New(src, &transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil))
-	if !errors.Is(err, io.ErrUnexpectedEOF) || resp != nil || refusal.closed.Load() != 1 {
-		t.Errorf("got %v and error %v, the first answer was closed %d times", resp, err, refusal.closed.Load())
+	rejection := newBody("rejected")
+	b := newBase(unauthorized(rejection, 8), result{err: io.ErrUnexpectedEOF})
+	resp, err := transport.New(newTwoTokens(t), transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "/x", nil))
+	if resp != nil || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("got %+v and error %v, want the error of the second attempt", resp, err)
+	}
+	if n := rejection.closed.Load(); n != 1 {
+		t.Errorf("the body of the first response was closed %d times, want once", n)
 	}
 }
 
-// A generated correlation id is generated once, a disabled one never.
-func TestCorrelationIDsOfARetry(t *testing.T) {
+func TestCorrelationIDOfARetryIsThatOfTheFirstAttempt(t *testing.T) {
 	t.Parallel()
-	for _, off := range []bool{false, true} {
-		generated := 0
-		b := newBase(result{status: 401}, result{status: 200})
-		rt := transport.New(newSource(mustGrant(t, "one", gateway), mustGrant(t, "two", gateway)), &transport.Options{
-			Base: b, NoCorrelationID: off, NewCorrelationID: func() string { generated++; return "id" },
+	for _, test := range []struct {
+		name, newID string
+		in, want    http.Header // correlation ids only
+		generated   int
+	}{
+		{"generated", "id", nil, http.Header{"X-Correlation-Id": {"id"}}, 1},
+		{"none", "", nil, http.Header{}, 1},
+		{"the caller's", "id", http.Header{"X-Correlation-Id": {"mine"}}, http.Header{"X-Correlation-Id": {"mine"}}, 0},
+		{"the caller's, in lower case", "id", http.Header{"x-correlation-id": {"mine"}}, http.Header{"x-correlation-id": {"mine"}}, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			generated := 0
+			b := newBase(result{status: 401}, result{status: 200})
+			rt := transport.New(newTwoTokens(t), transport.Options{Base: b, NewCorrelationID: func() string { generated++; return test.newID }})
+			req := newRequest(t, "GET", "/x", nil)
+			req.Header = test.in
+			if _, err := rt.RoundTrip(req); err != nil {
+				t.Fatal(err)
+			}
+			if len(b.sent) != 2 {
+				t.Fatalf("the request was sent %d times, want twice", len(b.sent))
+			}
+			if generated != test.generated {
+				t.Errorf("the generator was called %d times, want %d", generated, test.generated)
+			}
+			for i, sent := range b.sent {
+				for _, name := range []string{"X-Correlation-Id", "x-correlation-id"} {
+					if got, want := sent.Header[name], test.want[name]; !slices.Equal(got, want) {
+						t.Errorf("attempt %d: %s is %q, want %q", i+1, name, got, want)
+					}
+				}
+			}
 		})
-		if _, err := rt.RoundTrip(newRequest(t, "GET", "/x", nil)); err != nil {
-			t.Fatal(err)
-		}
-		if len(b.sent) != 2 {
-			t.Fatalf("was sent %d times", len(b.sent))
-		}
-		want := 1
-		if off {
-			want = 0
-		}
-		if _, sent := b.sent[1].Header["X-Correlation-Id"]; generated != want || sent == off {
-			t.Errorf("off %v: %d ids were generated, sent %v", off, generated, sent)
-		}
 	}
 }

@@ -2,7 +2,6 @@ package transport_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -11,68 +10,71 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/agwgo/agw/tokensource"
 	"github.com/agwgo/agw/transport"
 )
 
-const gateway = "https://gw.example/base"
-
 func TestRequestIsSentToTheGateway(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ url, want string }{
-		{"https://agent-gateway.invalid/v1/x?q=1", gateway + "/v1/x?q=1"},
-		{"https://AGENT-gateway.invalid:443/v1/x", gateway + "/v1/x"},
-		{"/v1/x", gateway + "/v1/x"},
+		{"https://agent-gateway.invalid/v1/x?q=1", gatewayURL + "/v1/x?q=1"},
+		{"https://AGENT-gateway.invalid:443/v1/x", gatewayURL + "/v1/x"},
+		{"/v1/x", gatewayURL + "/v1/x"},
 		{"https://gw.example/v1/x", "https://gw.example/v1/x"},
 		{"https://u:p@gw.example:443/v1/x", "https://gw.example/v1/x"},
 	} {
 		t.Run(test.url, func(t *testing.T) {
 			t.Parallel()
-			b, src := newBase(), newSource(mustGrant(t, "secret", gateway))
+			b := newBase()
 			req := newRequest(t, "GET", test.url, nil)
-			resp, err := transport.New(src, &transport.Options{Base: b}).RoundTrip(req)
+			resp, err := transport.New(newSecretSource(t), transport.Options{Base: b}).RoundTrip(req)
 			if err != nil {
 				t.Fatal(err)
 			}
-			sent := b.only(t)
+			sent := b.onlyRequest(t)
 			if sent.URL.String() != test.want {
-				t.Errorf("was sent to %s, want %s", sent.URL, test.want)
+				t.Errorf("the request was sent to %s, want %s", sent.URL, test.want)
 			}
 			if sent.Host != "" {
-				t.Errorf("Host is %q, want that of the URL", sent.Host)
+				t.Errorf("Host is %q, want none, so that it is that of the URL", sent.Host)
 			}
 			if got := sent.Header["Authorization"]; !slices.Equal(got, []string{"Bearer secret"}) {
-				t.Errorf("Authorization is %q", got)
+				t.Errorf("Authorization is %q, want the token alone", got)
 			}
 			if resp.Request != req {
-				t.Error("the response's request is not the caller's")
+				t.Error("the response's Request is not the caller's request")
 			}
 		})
 	}
 }
 
-func TestRequestIsNotChanged(t *testing.T) {
+func TestRequestIsNotModified(t *testing.T) {
 	t.Parallel()
-	b, src := newBase(result{status: 401}, result{status: 200}), newSource(mustGrant(t, "one", gateway), mustGrant(t, "two", gateway))
+	b := newBase(result{status: 401}, result{status: 200})
+	src := newSource(newToken(t, "one", gatewayURL), newToken(t, "two", gatewayURL))
 	req := newRequest(t, "POST", "https://u:p@agent-gateway.invalid/v1/x?q", strings.NewReader("content"))
 	req.Header = http.Header{"Authorization": {"Basic eDp5"}, "authorization": {"Basic eDp5"}, "Accept": {"a", "b"}}
 	before, url, header := *req, *req.URL, maps.Clone(req.Header)
 
-	resp, err := transport.New(src, &transport.Options{Base: b}).RoundTrip(req)
+	resp, err := transport.New(src, transport.Options{Base: b}).RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *req.URL != url || !reflect.DeepEqual(req.Header, header) {
-		t.Errorf("URL or header changed: %v %v", req.URL, req.Header)
+	if *req.URL != url {
+		t.Errorf("the URL was modified: got %v, want %v", req.URL, &url)
 	}
-	before.GetBody, req.GetBody = nil, nil
+	if !reflect.DeepEqual(req.Header, header) {
+		t.Errorf("the header was modified: got %v, want %v", req.Header, header)
+	}
+	before.GetBody, req.GetBody = nil, nil // functions are never equal
 	if !reflect.DeepEqual(*req, before) {
-		t.Error("the request changed")
+		t.Errorf("the request was modified: got %+v, want %+v", *req, before)
 	}
 	if resp.Request != req {
-		t.Error("the response's request is not the caller's: it may have the token")
+		t.Error("the response's Request is not the caller's: it may lead to the token")
 	}
 }
 
@@ -87,89 +89,156 @@ func TestRequestIsCopiedWhole(t *testing.T) {
 	req.Cancel = make(chan struct{})
 	req.Close = true
 	req.TransferEncoding = []string{"chunked"}
-	if _, err := transport.New(newSource(mustGrant(t, "secret", gateway)), &transport.Options{Base: b}).RoundTrip(req); err != nil {
+	if _, err := transport.New(newSecretSource(t), transport.Options{Base: b}).RoundTrip(req); err != nil {
 		t.Fatal(err)
 	}
-	sent := b.only(t)
+	sent := b.onlyRequest(t)
 	req.Trailer.Set("Sum", "filled in while the body is sent")
-	switch {
-	case sent.Context().Value(key{}) != "value":
-		t.Error("context")
-	case sent.Trailer.Get("Sum") == "":
-		t.Error("Trailer")
-	//lint:ignore SA1019 it still has to be passed on
-	case sent.Cancel != req.Cancel:
-		t.Error("Cancel")
-	case sent.GetBody == nil, sent.body != "content", sent.ContentLength != 7:
-		t.Error("body")
-	case !sent.Close, sent.Method != "POST", len(sent.TransferEncoding) != 1:
-		t.Error("fields")
+	for name, kept := range map[string]bool{
+		"context": sent.Context().Value(key{}) == "value",
+		"Trailer": sent.Trailer.Get("Sum") != "",
+		//lint:ignore SA1019 it still has to be passed on
+		"Cancel":           sent.Cancel == req.Cancel,
+		"GetBody":          sent.GetBody != nil,
+		"Body":             sent.content == "content",
+		"ContentLength":    sent.ContentLength == 7,
+		"Close":            sent.Close,
+		"Method":           sent.Method == "POST",
+		"TransferEncoding": slices.Equal(sent.TransferEncoding, req.TransferEncoding),
+	} {
+		if !kept {
+			t.Errorf("the %s of the request was not passed on", name)
+		}
 	}
 }
 
 func TestHeader(t *testing.T) {
 	t.Parallel()
-	id := func() string { return "generated" }
+	generated := func() string { return "generated" }
 	for _, test := range []struct {
 		name     string
-		opts     transport.Options
-		in, want http.Header
+		newID    func() string
+		in, want http.Header // want without the Authorization
 	}{
-		{"none", transport.Options{}, nil, http.Header{"X-Correlation-Id": {"generated"}}},
-		{"others are kept", transport.Options{}, http.Header{"Accept": {"a", "b"}}, http.Header{"Accept": {"a", "b"}, "X-Correlation-Id": {"generated"}}},
-		{"authorization is replaced", transport.Options{NoCorrelationID: true}, http.Header{"Authorization": {"Basic x", "Basic y"}}, http.Header{}},
-		{"authorization in any spelling", transport.Options{NoCorrelationID: true},
-			http.Header{"authorization": {"x"}, "AUTHORIZATION": {"y"}, "Authorizations": {"z"}}, http.Header{"Authorizations": {"z"}}},
-		{"id of the caller", transport.Options{}, http.Header{"X-Correlation-Id": {"mine"}}, http.Header{"X-Correlation-Id": {"mine"}}},
-		{"id in any spelling", transport.Options{}, http.Header{"x-correlation-id": {"mine"}}, http.Header{"x-correlation-id": {"mine"}}},
-		{"no id", transport.Options{NoCorrelationID: true}, nil, http.Header{}},
-		{"no id but the caller's", transport.Options{NoCorrelationID: true}, http.Header{"X-Correlation-Id": {"mine"}}, http.Header{"X-Correlation-Id": {"mine"}}},
-		{"empty id", transport.Options{NewCorrelationID: func() string { return "" }}, nil, http.Header{}},
+		{"a nil header", generated, nil, http.Header{"X-Correlation-Id": {"generated"}}},
+		{"an empty header", generated, http.Header{}, http.Header{"X-Correlation-Id": {"generated"}}},
+		{"other fields are kept", generated, http.Header{"Accept": {"a", "b"}}, http.Header{"Accept": {"a", "b"}, "X-Correlation-Id": {"generated"}}},
+		{"the caller's authorization is replaced", noCorrelationID, http.Header{"Authorization": {"Basic x", "Basic y"}}, http.Header{}},
+		{"in any spelling", noCorrelationID, http.Header{"authorization": {"x"}, "AUTHORIZATION": {"y"}, "Authorizations": {"z"}}, http.Header{"Authorizations": {"z"}}},
+		{"the caller's id is kept", generated, http.Header{"X-Correlation-Id": {"mine"}}, http.Header{"X-Correlation-Id": {"mine"}}},
+		{"an id in any spelling is kept", generated, http.Header{"x-correlation-id": {"mine"}}, http.Header{"x-correlation-id": {"mine"}}},
+		{"an id without a value is kept", generated, http.Header{"X-Correlation-Id": nil}, http.Header{"X-Correlation-Id": nil}},
+		{"the empty id is not sent", noCorrelationID, nil, http.Header{}},
+		{"the caller's id is kept, though none would be sent", noCorrelationID, http.Header{"X-Correlation-Id": {"mine"}}, http.Header{"X-Correlation-Id": {"mine"}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			b := newBase()
-			test.opts.Base = b
-			if test.opts.NewCorrelationID == nil {
-				test.opts.NewCorrelationID = id
-			}
-			req := newRequest(t, "GET", "/x", nil)
-			req.Header = test.in
-			if _, err := transport.New(newSource(mustGrant(t, "secret", gateway)), &test.opts).RoundTrip(req); err != nil {
-				t.Fatal(err)
-			}
 			test.want["Authorization"] = []string{"Bearer secret"}
-			if got := b.only(t).Header; !reflect.DeepEqual(got, test.want) {
-				t.Errorf("got  %v\nwant %v", got, test.want)
+			assertHeader(t, test.newID, test.in, test.want)
+		})
+	}
+}
+
+// The map is copied in one of two ways, depending on its size.
+func TestHeaderOfAnySize(t *testing.T) {
+	t.Parallel()
+	for n := range 20 {
+		in := http.Header{}
+		for i := range n {
+			in[fmt.Sprint("Field-", i)] = []string{"value", fmt.Sprint(i)}
+		}
+		want := maps.Clone(in)
+		want["Authorization"], want["X-Correlation-Id"] = []string{"Bearer secret"}, []string{"generated"}
+		assertHeader(t, func() string { return "generated" }, in, want)
+
+		in["authorization"], in["AUTHORIZATION"] = []string{"x"}, []string{"y"}
+		assertHeader(t, func() string { return "generated" }, in, want)
+
+		in["x-correlation-id"] = []string{"mine"}
+		want["x-correlation-id"] = []string{"mine"}
+		delete(want, "X-Correlation-Id")
+		assertHeader(t, func() string { return "generated" }, in, want)
+	}
+}
+
+// assertHeader fails unless a request with the header in is sent with the header want.
+func assertHeader(t *testing.T, newID func() string, in, want http.Header) {
+	t.Helper()
+	b, before := newBase(), maps.Clone(in)
+	req := newRequest(t, "GET", "/x", nil)
+	req.Header = in
+	if _, err := transport.New(newSecretSource(t), transport.Options{Base: b, NewCorrelationID: newID}).RoundTrip(req); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.onlyRequest(t).Header; !reflect.DeepEqual(got, want) {
+		t.Errorf("a header of %d fields was not sent as it should:\ngot  %v\nwant %v", len(in), got, want)
+	}
+	if !reflect.DeepEqual(in, before) {
+		t.Errorf("the caller's header was modified: got %v, want %v", in, before)
+	}
+}
+
+// A base must not modify a request, but some do. What they write does not reach the token,
+// which is shared with later requests, nor other fields.
+func TestBaseThatWritesToTheHeader(t *testing.T) {
+	t.Parallel()
+	for name, write := range map[string]func(http.Header){
+		"overwrites the Authorization": func(h http.Header) { h["Authorization"][0] = "overwritten" },
+		"appends to the Authorization": func(h http.Header) { h.Add("Authorization", "appended") },
+		"deletes the Authorization":    func(h http.Header) { h.Del("Authorization") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			token := newToken(t, "secret", gatewayURL)
+			var sent []http.Header
+			b := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+				sent = append(sent, req.Header.Clone())
+				write(req.Header)
+				if got := req.Header["X-Correlation-Id"]; !slices.Equal(got, []string{"id"}) {
+					t.Errorf("X-Correlation-Id became %q, want it to stay %q", got, "id")
+				}
+				return result{status: 200}.response(req), nil
+			})
+			rt := transport.New(newSource(token), transport.Options{Base: b, NewCorrelationID: func() string { return "id" }})
+			for i := range 3 {
+				if _, err := rt.RoundTrip(newRequest(t, "GET", "/x", nil)); err != nil {
+					t.Fatal(err)
+				}
+				if got := sent[i]["Authorization"]; !slices.Equal(got, []string{"Bearer secret"}) {
+					t.Errorf("request %d was sent with Authorization %q, want the token: an earlier request must not matter", i+1, got)
+				}
+			}
+			if got := token.Authorization(); got != "Bearer secret" {
+				t.Errorf("the token's Authorization became %q", got)
 			}
 		})
 	}
 }
 
-// randomUUID is a UUID of version 4 (RFC 9562, section 5.4).
-var randomUUID = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+// uuid4 is a random UUID (RFC 9562, section 5.4).
+var uuid4 = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 
-func TestCorrelationIDIsAUUIDPerRequest(t *testing.T) {
+func TestCorrelationIDIsARandomUUIDPerRequest(t *testing.T) {
 	t.Parallel()
 	b := newBase()
-	rt := transport.New(newSource(mustGrant(t, "secret", gateway)), &transport.Options{Base: b})
-	for range 2 {
+	rt := transport.New(newSecretSource(t), transport.Options{Base: b})
+	seen := map[string]bool{}
+	for range 100 {
 		if _, err := rt.RoundTrip(newRequest(t, "GET", "/x", nil)); err != nil {
 			t.Fatal(err)
 		}
-	}
-	ids := [2]string{b.sent[0].Header.Get("x-correlation-id"), b.sent[1].Header.Get("x-correlation-id")}
-	for _, id := range ids {
-		if !randomUUID.MatchString(id) {
-			t.Errorf("%q is no random UUID", id)
+		id := b.sent[len(b.sent)-1].Header.Get("x-correlation-id")
+		if !uuid4.MatchString(id) {
+			t.Errorf("the correlation id %q is not a random UUID", id)
 		}
-	}
-	if ids[0] == ids[1] {
-		t.Error("two requests have the same id")
+		if seen[id] {
+			t.Errorf("two requests have the correlation id %q", id)
+		}
+		seen[id] = true
 	}
 }
 
-func TestForeignOrigins(t *testing.T) {
+func TestForeignHosts(t *testing.T) {
 	t.Parallel()
 	for _, target := range []string{
 		"https://evil.example/x", "http://gw.example/x", "https://gw.example:8443/x", "http://agent-gateway.invalid/x",
@@ -179,28 +248,29 @@ func TestForeignOrigins(t *testing.T) {
 			for _, pass := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/known=%v/pass=%v", target, known, pass), func(t *testing.T) {
 					t.Parallel()
-					b, src := newBase(), newSource(mustGrant(t, "secret", gateway))
+					b, src := newBase(), newSecretSource(t)
 					if known {
-						src.known = mustURL(t, gateway)
+						src.gateway = parseURL(t, gatewayURL)
 					}
 					content := newBody("content")
 					req := newRequest(t, "POST", target, content)
-					_, err := transport.New(src, &transport.Options{Base: b, PassForeignHosts: pass}).RoundTrip(req)
-					if known == (src.asked.Load() > 0) {
-						t.Errorf("a token was asked for %d times", src.asked.Load())
+					newID := func() string { t.Error("a correlation id was generated for a request that has no token"); return "id" }
+					_, err := transport.New(src, transport.Options{Base: b, PassForeignHosts: pass, NewCorrelationID: newID}).RoundTrip(req)
+					if asked := src.calls.Load() > 0; asked == known {
+						t.Errorf("the source was asked for a token: %v, want %v, since its gateway is known: %v", asked, !known, known)
 					}
 					if n := content.closed.Load(); n != 1 {
-						t.Errorf("the body was closed %d times", n)
+						t.Errorf("the body was closed %d times, want once", n)
 					}
 					if !pass {
-						wantRefused(t, b, err, transport.ErrForeignHost)
+						assertNotSent(t, b, err, transport.ErrForeignHost)
 						return
 					}
 					if err != nil {
 						t.Fatal(err)
 					}
-					if sent := b.only(t); sent.Request != req || len(sent.Header) != 0 {
-						t.Errorf("was not passed as it was: %v", sent.Header)
+					if sent := b.onlyRequest(t); sent.Request != req || len(sent.Header) != 0 {
+						t.Errorf("the request was not passed as it was: header %v", sent.Header)
 					}
 				})
 			}
@@ -208,44 +278,25 @@ func TestForeignOrigins(t *testing.T) {
 	}
 }
 
-// wantRefused fails unless nothing was sent, because of want.
-func wantRefused(t *testing.T, b *base, err, want error) {
-	t.Helper()
-	if !errors.Is(err, want) {
-		t.Errorf("error %v, want %v", err, want)
-	}
-	if len(b.sent) != 0 {
-		t.Errorf("%d requests were sent", len(b.sent))
-	}
-}
-
-// The gateway that is known may be another tenant's by the time there is a token:
-// the one that came with the token decides.
-func TestGatewayOfTheGrantDecides(t *testing.T) {
+// The gateway that is known without a token may be another one by the time there is a
+// token. Then that of the token decides.
+func TestGatewayOfTheTokenDecides(t *testing.T) {
 	t.Parallel()
-	b, src := newBase(), newSource(mustGrant(t, "secret", gateway))
-	src.known = mustURL(t, "https://former.example")
-	rt := transport.New(src, &transport.Options{Base: b})
-	_, err := rt.RoundTrip(newRequest(t, "GET", "/x", nil))
-	if err != nil || b.only(t).URL.Host != "gw.example" {
-		t.Errorf("error %v", err)
+	for _, target := range []string{"/x", "https://agent-gateway.invalid/x"} {
+		b, src := newBase(), newSecretSource(t)
+		src.gateway = parseURL(t, "https://former.example")
+		_, err := transport.New(src, transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", target, nil))
+		if err != nil {
+			t.Fatalf("%s: %v", target, err)
+		}
+		if got := b.onlyRequest(t).URL.Host; got != "gw.example" {
+			t.Errorf("%s was sent to %s, want the gateway of the token", target, got)
+		}
 	}
-	b.sent = nil
-	_, err = rt.RoundTrip(newRequest(t, "GET", "https://former.example/x", nil))
-	wantRefused(t, b, err, transport.ErrForeignHost)
-}
-
-func TestForeignErrorIsClearAndDiscreet(t *testing.T) {
-	t.Parallel()
-	_, err := transport.New(newSource(mustGrant(t, "secret", gateway)), nil).
-		RoundTrip(newRequest(t, "GET", "https://user:hush@evil.example/hush?hush", nil))
-	text := fmt.Sprintf("%v %+v %#v", err, err, err)
-	if !strings.Contains(text, "https://evil.example:443") || !strings.Contains(text, "https://gw.example:443") {
-		t.Errorf("the error does not say which hosts: %s", text)
-	}
-	if strings.Contains(text, "hush") || strings.Contains(text, "secret") {
-		t.Errorf("the error says too much: %s", text)
-	}
+	b, src := newBase(), newSecretSource(t)
+	src.gateway = parseURL(t, "https://former.example")
+	_, err := transport.New(src, transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "https://former.example/x", nil))
+	assertNotSent(t, b, err, transport.ErrForeignHost)
 }
 
 func TestPlainHTTP(t *testing.T) {
@@ -263,120 +314,198 @@ func TestPlainHTTP(t *testing.T) {
 		{"http://[::1]:8080", true},
 	} {
 		for _, target := range []string{"/x", test.gateway + "/x"} {
-			for _, danger := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%s for %s, allowed %v", test.gateway, target, danger), func(t *testing.T) {
+			for _, allowed := range []bool{false, true} {
+				t.Run(fmt.Sprintf("gateway %s, request for %s, allowed %v", test.gateway, target, allowed), func(t *testing.T) {
 					t.Parallel()
-					b := newBase()
-					rt := transport.New(newSource(mustGrant(t, "secret", test.gateway)), &transport.Options{Base: b, DangerouslyAllowPlainHTTP: danger, PassForeignHosts: true})
+					b, src := newBase(), newSource(newToken(t, "secret", test.gateway))
+					rt := transport.New(src, transport.Options{Base: b, DangerouslyAllowPlainHTTP: allowed, PassForeignHosts: true})
 					_, err := rt.RoundTrip(newRequest(t, "GET", target, nil))
-					if test.secure || danger {
-						if err != nil || b.only(t).Header.Get("Authorization") == "" {
-							t.Errorf("error %v", err)
-						}
+					if !test.secure && !allowed {
+						assertNotSent(t, b, err, tokensource.ErrInsecureURL)
 						return
 					}
-					wantRefused(t, b, err, tokensource.ErrInsecureURL)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if got := b.onlyRequest(t).Header.Get("Authorization"); got != "Bearer secret" {
+						t.Errorf("Authorization is %q, want the token", got)
+					}
 				})
 			}
 		}
 	}
 }
 
-func TestRefusedBeforeAskingForAToken(t *testing.T) {
+func TestBadURLFailsWithoutAToken(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		url  *url.URL
-		want error
+		want error // nil means any
 	}{
-		"opaque":          {mustURL(t, "sap.s4:apiAccess:order:v1/tenant"), transport.ErrOpaqueURL},
+		"opaque":          {parseURL(t, "sap.s4:apiAccess:order:v1/tenant"), transport.ErrOpaqueURL},
 		"opaque and host": {&url.URL{Scheme: "https", Host: "agent-gateway.invalid", Opaque: "//evil.example/x"}, transport.ErrOpaqueURL},
 		"no URL":          {nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b, src := newBase(), newSource(mustGrant(t, "secret", gateway))
-			_, err := transport.New(src, &transport.Options{Base: b, PassForeignHosts: true}).RoundTrip(&http.Request{URL: test.url})
-			if err == nil || test.want != nil && !errors.Is(err, test.want) {
-				t.Errorf("error %v, want %v", err, test.want)
+			b, src := newBase(), newSecretSource(t)
+			_, err := transport.New(src, transport.Options{Base: b, PassForeignHosts: true}).RoundTrip(&http.Request{URL: test.url})
+			if err == nil {
+				t.Error("got no error")
 			}
-			if src.asked.Load() != 0 || len(b.sent) != 0 {
-				t.Error("it was not refused at once")
+			if test.want != nil {
+				assertNotSent(t, b, err, test.want)
+			}
+			if n := src.calls.Load(); n != 0 || len(b.sent) != 0 {
+				t.Errorf("the source was asked for %d tokens, %d requests were sent; want neither", n, len(b.sent))
 			}
 		})
 	}
 	if text := transport.ErrOpaqueURL.Error(); !strings.Contains(text, "leading slash") {
-		t.Errorf("the error does not say what to do: %s", text)
+		t.Errorf("the error does not say what to do about an opaque URL: %s", text)
 	}
 }
 
-func TestBadGrants(t *testing.T) {
+func TestPathThatEscapesIsNotSent(t *testing.T) {
 	t.Parallel()
-	noGateway, err := tokensource.NewGrant("secret", mustGrant(t, "x", gateway).Token().Expiry, nil)
+	for _, target := range []string{"/../x", "https://agent-gateway.invalid/%2e%2e/x"} {
+		b := newBase()
+		_, err := transport.New(newSecretSource(t), transport.Options{Base: b, PassForeignHosts: true}).RoundTrip(newRequest(t, "GET", target, nil))
+		assertNotSent(t, b, err, transport.ErrPathEscapes)
+	}
+}
+
+func TestTokenWithoutAGatewayIsNotSent(t *testing.T) {
+	t.Parallel()
+	noGateway, err := tokensource.NewToken("secret", newToken(t, "x", gatewayURL).Expiry(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, src := range map[string]*source{
+	for name, src := range map[string]*fakeSource{
 		"no gateway":           newSource(noGateway),
-		"gateway without host": newSource(mustGrant(t, "secret", "/path")),
-		"no grant":             newSource(),
+		"gateway without host": newSource(newToken(t, "secret", "/path")),
+		"no token":             newSource(),
 	} {
 		for _, target := range []string{"/x", "https://gw.example/x"} {
-			t.Run(name+" for "+target, func(t *testing.T) {
+			t.Run(name+", request for "+target, func(t *testing.T) {
 				t.Parallel()
 				b := newBase()
-				_, err := transport.New(src, &transport.Options{Base: b, PassForeignHosts: true}).RoundTrip(newRequest(t, "GET", target, nil))
-				wantRefused(t, b, err, transport.ErrNoGateway)
+				_, err := transport.New(src, transport.Options{Base: b, PassForeignHosts: true}).RoundTrip(newRequest(t, "GET", target, nil))
+				assertNotSent(t, b, err, transport.ErrNoGateway)
 			})
 		}
 	}
 }
 
-func TestWithoutASource(t *testing.T) {
+func TestTransportWithoutASource(t *testing.T) {
 	t.Parallel()
-	content, b := newBody("content"), newBase()
-	for _, rt := range []*transport.Transport{transport.New(nil, &transport.Options{Base: b, PassForeignHosts: true}), new(transport.Transport)} {
+	b := newBase()
+	for name, rt := range map[string]*transport.Transport{
+		"New(nil)":       transport.New(nil, transport.Options{Base: b, PassForeignHosts: true}),
+		"zero Transport": new(transport.Transport),
+	} {
+		content := newBody("content")
 		if _, err := rt.RoundTrip(newRequest(t, "POST", "https://evil.example", content)); err == nil {
-			t.Error("no error")
+			t.Errorf("%s: got no error", name)
+		}
+		if n := content.closed.Load(); n != 1 {
+			t.Errorf("%s: the body was closed %d times, want once", name, n)
 		}
 		rt.CloseIdleConnections()
 	}
-	if content.closed.Load() != 2 || len(b.sent) != 0 {
-		t.Errorf("the body was closed %d times in 2 calls, %d requests were sent", content.closed.Load(), len(b.sent))
+	if len(b.sent) != 0 {
+		t.Errorf("%d requests were sent, want none", len(b.sent))
 	}
 }
 
 func TestCloseIdleConnections(t *testing.T) {
 	t.Parallel()
 	b := newBase()
-	client := transport.New(newSource(), &transport.Options{Base: b}).Client()
-	client.CloseIdleConnections()
-	if b.idle.Load() != 1 {
-		t.Error("the base was not told")
+	transport.New(newSource(), transport.Options{Base: b}).Client().CloseIdleConnections()
+	if n := b.idleCall.Load(); n != 1 {
+		t.Errorf("the base was told %d times to close its idle connections, want once", n)
 	}
-	transport.New(newSource(), &transport.Options{Base: roundTripFunc(nil)}).CloseIdleConnections()
+	// A base that cannot do that is left alone.
+	transport.New(newSource(), transport.Options{Base: roundTripFunc(nil)}).CloseIdleConnections()
 }
 
-type roundTripFunc func(*http.Request) (*http.Response, error)
-
-func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
-func TestClient(t *testing.T) {
+func TestClientIsTheCallersOwn(t *testing.T) {
 	t.Parallel()
-	rt := transport.New(newSource(), nil)
+	rt := transport.New(newSource(), transport.Options{})
 	a, b := rt.Client(), rt.Client()
-	if a == b || a.Transport != rt || a.Timeout != 0 {
-		t.Errorf("clients %+v and %+v", a, b)
+	if a == b {
+		t.Error("two calls of Client return the same client, which callers may modify")
+	}
+	if a.Transport != rt || a.Timeout != 0 {
+		t.Errorf("the client is %+v, want one over the Transport and without a timeout", a)
 	}
 }
 
 func TestNewBase(t *testing.T) {
 	t.Parallel()
 	b := transport.NewBase()
-	if !b.ForceAttemptHTTP2 || b.MaxIdleConnsPerHost != 64 || b.MaxConnsPerHost != 0 || b.Proxy == nil ||
-		b.TLSClientConfig.MinVersion < 0x0303 || b.ResponseHeaderTimeout != 0 {
-		t.Errorf("%+v", b)
+	for promise, kept := range map[string]bool{
+		"HTTP/2":                                 b.ForceAttemptHTTP2,
+		"64 idle connections for each host":      b.MaxIdleConnsPerHost == 64,
+		"no limit on the connections in use":     b.MaxConnsPerHost == 0,
+		"proxies from the environment":           b.Proxy != nil,
+		"TLS 1.2 or newer":                       b.TLSClientConfig != nil && b.TLSClientConfig.MinVersion >= 0x0303,
+		"no limit on the time of a response":     b.ResponseHeaderTimeout == 0,
+		"a ping after 30 s without HTTP/2 frame": b.HTTP2 != nil && b.HTTP2.SendPingTimeout.Seconds() == 30,
+	} {
+		if !kept {
+			t.Errorf("the base does not have what is documented: %s", promise)
+		}
 	}
 	if b == transport.NewBase() {
-		t.Error("it is shared")
+		t.Error("two calls return the same base, which callers may modify")
 	}
+}
+
+// sourceOfTenants has a token for each tenant, which the context names.
+type sourceOfTenants struct {
+	*fakeSource
+	tokens map[string]*tokensource.Token
+}
+
+type tenantKey struct{}
+
+func (s *sourceOfTenants) AccessToken(ctx context.Context) (*tokensource.Token, error) {
+	tenant, _ := ctx.Value(tenantKey{}).(string)
+	return s.tokens[tenant], nil
+}
+
+// One client, many goroutines, a gateway for each tenant: no token goes to the gateway of
+// another tenant.
+func TestConcurrentTenants(t *testing.T) {
+	t.Parallel()
+	const count, calls = 4, 100
+	src := &sourceOfTenants{newSource(), map[string]*tokensource.Token{}}
+	for i := range count {
+		tenant := fmt.Sprint("t", i)
+		src.tokens[tenant] = newToken(t, "token-of-"+tenant, "https://"+tenant+".example")
+	}
+	b := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		tenant, _ := req.Context().Value(tenantKey{}).(string)
+		if token := req.Header.Get("Authorization"); req.URL.Host != tenant+".example" || token != "Bearer token-of-"+tenant {
+			t.Errorf("a request of tenant %s was sent to %s with %q", tenant, req.URL.Host, token)
+		}
+		return result{status: 200}.response(req), nil
+	})
+	rt := transport.New(src, transport.Options{Base: b})
+	var wg sync.WaitGroup
+	shared := http.Header{"Accept": {"a"}} // callers may share what is not modified
+	for i := range count * 4 {
+		wg.Go(func() {
+			for range calls {
+				ctx := context.WithValue(t.Context(), tenantKey{}, fmt.Sprint("t", i%count))
+				req := newRequest(t, "GET", "/x", nil).WithContext(ctx)
+				req.Header = shared
+				if _, err := rt.RoundTrip(req); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
