@@ -27,7 +27,7 @@ const (
 // A contestant is one way to send a request with a token.
 type contestant struct {
 	name  string
-	users int // 0: a technical token
+	users int // 0: a system token
 	start func(testing.TB, *base) (newWorker func() worker)
 }
 
@@ -44,10 +44,10 @@ func contestants() []contestant {
 		{"google/telemetry=off", 0, google(true)},
 		{"google/telemetry=default", 0, google(false)},
 		{"azcore", 0, viaAzcore},
-		{"agw/technical", 0, ours(placeholder, 0, false)},
-		{"agw/technical/correlation", 0, ours(placeholder, 0, true)},
-		{"agw/technical/hostless", 0, ours(path, 0, false)},
-		{"agw/technical/realhost", 0, ours(realHost, 0, false)},
+		{"agw/system", 0, ours(placeholder, 0, false)},
+		{"agw/system/correlation", 0, ours(placeholder, 0, true)},
+		{"agw/system/hostless", 0, ours(path, 0, false)},
+		{"agw/system/realhost", 0, ours(realHost, 0, false)},
 		{"agw/users=20", 20, ours(placeholder, 20, false)},
 		{"agw/users=256", 256, ours(placeholder, 256, false)},
 		{"agw/users=20/correlation", 20, ours(placeholder, 20, true)},
@@ -98,7 +98,7 @@ func bare(tb testing.TB, b *base) func() worker { return roundTrips(tb, b) }
 // floor does what the contract of http.RoundTripper asks of whoever adds a header
 // field, in the way of its documentation, with nothing to look up.
 func floor(tb testing.TB, b *base) func() worker {
-	authorization := []string{"Bearer " + newServices().technical}
+	authorization := []string{"Bearer " + newServices().system}
 	return roundTrips(tb, roundTripper(func(req *http.Request) (*http.Response, error) {
 		out := req.Clone(req.Context())
 		out.Header["Authorization"] = authorization
@@ -108,7 +108,7 @@ func floor(tb testing.TB, b *base) func() worker {
 
 // shallow is floor with the least that has to be copied.
 func shallow(tb testing.TB, b *base) func() worker {
-	authorization := []string{"Bearer " + newServices().technical}
+	authorization := []string{"Bearer " + newServices().system}
 	return roundTrips(tb, roundTripper(func(req *http.Request) (*http.Response, error) {
 		out := *req
 		out.Header = maps.Clone(req.Header)
@@ -136,7 +136,7 @@ func beside(users int) func(testing.TB, *base) func() worker {
 			req := newRequest(tb, who, realHost)
 			return func() (*http.Response, error) {
 				who.advance()
-				if s, _ := tokensource.SubjectFromContext(who); s.UserToken == "" {
+				if s, _ := tokensource.SubjectFromContext(who); s.UserToken() == "" {
 					return nil, tokensource.ErrNoUserToken
 				}
 				defer runtime.KeepAlive(src)
@@ -192,11 +192,11 @@ func viaAzcore(tb testing.TB, b *base) func() worker {
 }
 
 // ours is this module's transport over the customer's flow, for one user after the
-// other, or with the technical token if there are none.
+// other, or with the system token if there are none.
 func ours(url string, users int, correlation bool) func(testing.TB, *base) func() worker {
 	return func(tb testing.TB, b *base) func() worker {
 		src := newServices().customerSource(tb, roomFor(max(users, 1)))
-		rt := transport.New(src, &transport.Options{Base: b, NoCorrelationID: !correlation})
+		rt := transport.New(src, options(b, correlation))
 		if users == 0 {
 			return roundTripsTo(tb, rt, url)
 		}
@@ -212,4 +212,13 @@ func ours(url string, users int, correlation bool) func(testing.TB, *base) func(
 			}
 		}
 	}
+}
+
+// options returns those of a transport that adds a correlation id, or does not.
+func options(base http.RoundTripper, correlation bool) transport.Options {
+	opts := transport.Options{Base: base}
+	if !correlation {
+		opts.NewCorrelationID = func() string { return "" }
+	}
+	return opts
 }

@@ -37,7 +37,7 @@ func BenchmarkRoundTrip1000Goroutines(b *testing.B) {
 	const goroutines = 1000
 	for _, c := range contestants() {
 		switch c.name {
-		case "floor", "oauth2", "agw/technical", "agw/users=256":
+		case "floor", "oauth2", "agw/system", "agw/users=256":
 			b.Run(c.name, func(b *testing.B) { parallel(b, c, goroutines) })
 		}
 	}
@@ -98,7 +98,7 @@ func TestContestants(t *testing.T) {
 			if c.users == 0 {
 				want = 1
 			}
-			if len(subjects) != want || subjects["technical"] != (c.users == 0 && c.name != "base") {
+			if len(subjects) != want || subjects["system"] != (c.users == 0 && c.name != "base") {
 				t.Errorf("acted for %v", subjects)
 			}
 		})

@@ -20,19 +20,19 @@ func BenchmarkUsers(b *testing.B) {
 			src := newServices().customerSource(b, roomFor(users))
 			all := userContexts(users)
 			fill(b, src, all)
-			grants(b, src, all)
+			obtainTokens(b, src, all)
 		})
 	}
 }
 
-// grants obtains a token for each of the contexts in turn.
-func grants(b *testing.B, src *tokensource.Source, all []context.Context) {
+// obtainTokens obtains a token for each of the contexts in turn.
+func obtainTokens(b *testing.B, src *tokensource.Source, all []context.Context) {
 	who := newTurns(all)()
 	b.ReportAllocs()
 	defer processorTime(b)()
 	for b.Loop() {
 		who.advance()
-		if _, err := src.Grant(who); err != nil {
+		if _, err := src.AccessToken(who); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -66,9 +66,9 @@ func firstTokens(b *testing.B, users int, evicting bool) {
 	i := 0
 	for b.Loop() {
 		if !evicting {
-			src.Forget(tokensource.Subject{UserToken: tokens[i]})
+			src.Forget(tokensource.UserSubject(tokens[i]))
 		}
-		if _, err := src.Grant(all[i]); err != nil {
+		if _, err := src.AccessToken(all[i]); err != nil {
 			b.Fatal(err)
 		}
 		i = (i + 1) % users
@@ -111,7 +111,7 @@ func BenchmarkTenants(b *testing.B) {
 		src := newServices().lobSource(b, roomFor(tenants))
 		all := tenantContexts(tenants)
 		fill(b, src, all)
-		grants(b, src, all)
+		obtainTokens(b, src, all)
 	})
 	b.Run("first", func(b *testing.B) {
 		b.ReportAllocs()
@@ -161,7 +161,7 @@ func BenchmarkStampede(b *testing.B) {
 		stampede(b, func(s *services) func() error {
 			src := s.customerSource(b, roomFor(1))
 			ctx := tokensource.WithUserToken(b.Context(), user)
-			return func() error { _, err := src.Grant(ctx); return err }
+			return func() error { _, err := src.AccessToken(ctx); return err }
 		})
 	})
 }

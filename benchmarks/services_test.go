@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/agwgo/agw/cache"
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/flows/customer"
 	"github.com/agwgo/agw/flows/lob"
 	"github.com/agwgo/agw/tokensource"
@@ -40,11 +40,11 @@ func exchanged(user string) string { return user[:len(user)-9] + "exchanged" }
 // services stands in for all token services: it answers at once and counts. It keeps
 // nothing of what it is asked.
 type services struct {
-	technical string // the technical token
-	requests  atomic.Int64
+	system   string // the system token
+	requests atomic.Int64
 }
 
-func newServices() *services { return &services{technical: newToken("technical")} }
+func newServices() *services { return &services{system: newToken("system")} }
 
 func (s *services) RoundTrip(req *http.Request) (*http.Response, error) {
 	s.requests.Add(1)
@@ -83,7 +83,7 @@ func (s *services) answer(req *http.Request) string {
 	case req.PostForm.Get("assertion") != "":
 		return tokenAnswer(exchanged(req.PostForm.Get("assertion")))
 	default:
-		return tokenAnswer(s.technical)
+		return tokenAnswer(s.system)
 	}
 }
 
@@ -91,39 +91,37 @@ func tokenAnswer(token string) string {
 	return `{"access_token":"` + token + `","token_type":"Bearer","expires_in":3600,"scope":"scope"}`
 }
 
-// oauth2Token returns the technical token as the libraries of others have it.
+// oauth2Token returns the system token as the libraries of others have it.
 func (s *services) oauth2Token() *oauth2.Token {
-	return &oauth2.Token{AccessToken: s.technical, TokenType: "Bearer", Expiry: time.Now().Add(time.Hour)}
+	return &oauth2.Token{AccessToken: s.system, TokenType: "Bearer", Expiry: time.Now().Add(time.Hour)}
 }
 
 // customerSource returns a source over the customer's flow and s.
-func (s *services) customerSource(tb testing.TB, settings cache.Settings) *tokensource.Source {
+func (s *services) customerSource(tb testing.TB, settings tokensource.Settings) *tokensource.Source {
 	tb.Helper()
-	flow, err := customer.NewFlow(&customer.Credentials{
+	creds := &customer.Credentials{
 		TokenServiceURL: "https://token.example/oauth2/token", ClientID: "client", GatewayURL: gatewayURL,
-	}, &customer.Options{Base: s})
-	return newSource(tb, flow, err, settings)
+	}
+	return newSource(tb, creds, flows.Options{ServiceTransport: s, Tokens: tokensource.Options{Settings: settings}})
 }
 
 // lobSource returns a source over the LoB flow and s.
-func (s *services) lobSource(tb testing.TB, settings cache.Settings) *tokensource.Source {
+func (s *services) lobSource(tb testing.TB, settings tokensource.Settings) *tokensource.Source {
 	tb.Helper()
-	flow, err := lob.NewFlow(&lob.Credentials{
-		Binding: lob.Binding{
-			ClientID: "client", ClientSecret: "secret", IdentityZone: "provider",
-			URL: "https://provider.auth.example", URI: "https://destinations.example",
-		},
-		Landscape: "landscape",
-	}, &lob.Options{Base: s, Settings: settings})
-	return newSource(tb, flow, err, settings)
+	creds := &lob.Credentials{
+		ClientID: "client", ClientSecret: "secret", IdentityZone: "provider", Landscape: "landscape",
+		URL: "https://provider.auth.example", URI: "https://destinations.example",
+	}
+	return newSource(tb, creds, flows.Options{ServiceTransport: s, Tokens: tokensource.Options{Settings: settings}})
 }
 
-func newSource(tb testing.TB, flow tokensource.Flow, err error, settings cache.Settings) *tokensource.Source {
+func newSource(tb testing.TB, creds flows.Credentials, opts flows.Options) *tokensource.Source {
 	tb.Helper()
+	flow, err := creds.NewFlow(opts)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	src, err := tokensource.New(flow, tokensource.Options{Settings: settings})
+	src, err := tokensource.New(flow, opts.Tokens)
 	if err != nil {
 		tb.Fatal(err)
 	}

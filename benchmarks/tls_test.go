@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/agwgo/agw/agwtest"
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/flows/customer"
 	"github.com/agwgo/agw/tokensource"
 	"github.com/agwgo/agw/transport"
@@ -48,8 +49,7 @@ func (w *world) source(b *testing.B, keepAlives bool) *tokensource.Source {
 	base := w.Transport()
 	base.DisableKeepAlives = !keepAlives
 	base.IdleConnTimeout = time.Second // for those of sources that are gone
-	flow, err := customer.NewFlow(creds, &customer.Options{Base: base})
-	return newSource(b, flow, err, roomFor(1))
+	return newSource(b, creds, flows.Options{ServiceTransport: base, Tokens: tokensource.Options{Settings: roomFor(1)}})
 }
 
 // measure repeats work and reports the token requests it took and what they did to
@@ -96,20 +96,20 @@ func BenchmarkTLS(b *testing.B) {
 
 // callDirectly calls with a token that the caller has, over the same transport.
 func callDirectly(b *testing.B, w *world) {
-	grant, err := w.source(b, true).Grant(b.Context())
+	token, err := w.source(b, true).AccessToken(b.Context())
 	if err != nil {
 		b.Fatal(err)
 	}
 	base := w.Transport()
 	defer base.CloseIdleConnections()
 	req := newRequest(b, context.Background(), w.GatewayURL()+path)
-	req.Header["Authorization"] = grant.Authorization()
+	req.Header["Authorization"] = []string{token.Authorization()}
 	w.measure(b, func() { send(b, base, req) })
 }
 
 // callWarm calls with a token that is cached.
 func callWarm(b *testing.B, w *world, correlation bool) {
-	rt := transport.New(w.source(b, true), &transport.Options{Base: w.Transport(), NoCorrelationID: !correlation})
+	rt := transport.New(w.source(b, true), options(w.Transport(), correlation))
 	defer rt.CloseIdleConnections()
 	req := newRequest(b, context.Background(), placeholder)
 	w.measure(b, func() { send(b, rt, req) })
@@ -120,7 +120,7 @@ func callWarm(b *testing.B, w *world, correlation bool) {
 func callCold(b *testing.B, w *world) {
 	req := newRequest(b, context.Background(), placeholder)
 	w.measure(b, func() {
-		rt := transport.New(w.source(b, true), &transport.Options{Base: w.Transport()})
+		rt := transport.New(w.source(b, true), transport.Options{Base: w.Transport()})
 		send(b, rt, req)
 		rt.CloseIdleConnections()
 	})
@@ -131,7 +131,7 @@ func renew(b *testing.B, w *world, keepAlives bool) {
 	src := w.source(b, keepAlives)
 	w.measure(b, func() {
 		src.Purge()
-		if _, err := src.Grant(b.Context()); err != nil {
+		if _, err := src.AccessToken(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 	})
@@ -141,7 +141,7 @@ func renew(b *testing.B, w *world, keepAlives bool) {
 // connections nor TLS sessions.
 func renewFromScratch(b *testing.B, w *world) {
 	w.measure(b, func() {
-		if _, err := w.source(b, false).Grant(b.Context()); err != nil {
+		if _, err := w.source(b, false).AccessToken(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 	})

@@ -7,13 +7,12 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/agwgo/agw/cache"
 	"github.com/agwgo/agw/tokensource"
 )
 
 // roomFor returns settings of a cache in which n subjects of each kind have room.
-func roomFor(n int) cache.Settings {
-	return cache.Settings{MaxSystemTokens: n, MaxUserTokens: n}
+func roomFor(n int) tokensource.Settings {
+	return tokensource.Settings{MaxSystemTokens: n, MaxUserTokens: n}
 }
 
 // userTokens returns the JWTs of n users.
@@ -55,7 +54,7 @@ func shuffle[T any](all []T) {
 func fill(tb testing.TB, src *tokensource.Source, all []context.Context) {
 	tb.Helper()
 	for _, ctx := range all {
-		if _, err := src.Grant(ctx); err != nil {
+		if _, err := src.AccessToken(ctx); err != nil {
 			tb.Fatal(err)
 		}
 	}

@@ -94,7 +94,7 @@ func textOf(parts []a2a.Part) string {
 
 func orTechnical(user string) string {
 	if user == "" {
-		return "(technical)"
+		return "(system)"
 	}
 	return user
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/agwgo/agw"
 	"github.com/agwgo/agw/agwtest"
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/tokensource"
 	"github.com/agwgo/agw/transport"
 )
@@ -263,7 +264,7 @@ func TestForeignRedirect(t *testing.T) {
 	t.Parallel()
 	ctx, s := start(t, agw.Config{}, greeter{})
 	s.server.Handle("/evil/", http.RedirectHandler(s.server.ForeignURL(), http.StatusFound))
-	_, err := connect(ctx, s.gateway, agw.Endpoint{URL: s.gateway.URL("evil")}, s.jwt("alice"))
+	_, err := connect(ctx, s.gateway, flows.Endpoint{URL: s.gateway.URL("evil")}, s.jwt("alice"))
 	if !errors.Is(err, transport.ErrForeignHost) {
 		t.Errorf("connect = %v, want an ErrForeignHost", err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/a2aproject/a2a-go/a2aclient/agentcard"
 
 	"github.com/agwgo/agw"
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/tokensource"
 )
 
@@ -36,8 +37,8 @@ func main() {
 // connect reads the card of an agent and returns a client of that agent that acts for
 // one user. The defaults are disabled because one of them, gRPC, would not go through
 // the gateway's client.
-func connect(ctx context.Context, gw *agw.Gateway, agent agw.Endpoint, userJWT string) (*a2aclient.Client, error) {
-	client := gw.ClientFor(tokensource.Subject{UserToken: userJWT})
+func connect(ctx context.Context, gw *agw.Gateway, agent flows.Endpoint, userJWT string) (*a2aclient.Client, error) {
+	client := gw.ClientFor(tokensource.UserSubject(userJWT))
 	card, err := agentcard.NewResolver(client).Resolve(ctx, agent.URL)
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/agwgo/agw"
 	"github.com/agwgo/agw/agwtest"
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/tokensource"
 )
 
@@ -54,7 +55,7 @@ func start(t *testing.T, cfg agw.Config, executor a2asrv.AgentExecutor) (context
 	return ctx, s
 }
 
-func (s *scene) agent(t *testing.T, ctx context.Context) agw.Endpoint {
+func (s *scene) agent(t *testing.T, ctx context.Context) flows.Endpoint {
 	t.Helper()
 	agents, err := s.gateway.Agents(ctx)
 	if err != nil || len(agents) != 1 {
@@ -76,7 +77,7 @@ func (s *scene) as(t *testing.T, ctx context.Context, user string) *a2aclient.Cl
 func (s *scene) jwt(user string) string { return s.server.UserToken(agwtest.User{Name: user}) }
 
 func (s *scene) subject(user string) tokensource.Subject {
-	return tokensource.Subject{UserToken: s.jwt(user)}
+	return tokensource.UserSubject(s.jwt(user))
 }
 
 // mustGreet sends a message, to which the agent must answer with the name of user,

@@ -12,6 +12,7 @@ import (
 
 	"github.com/agwgo/agw"
 	"github.com/agwgo/agw/agwtest"
+	"github.com/agwgo/agw/flows"
 )
 
 // run plays the whole scene and reports on out. It fails if an agent saw anybody else
@@ -49,7 +50,7 @@ type visit struct {
 	client *a2aclient.Client
 }
 
-func (v *visit) play(ctx context.Context, gw *agw.Gateway, agent agw.Endpoint, jwt string) (err error) {
+func (v *visit) play(ctx context.Context, gw *agw.Gateway, agent flows.Endpoint, jwt string) (err error) {
 	if v.client, err = connect(ctx, gw, agent, jwt); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/agwgo/agw"
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/tokensource"
 )
 
@@ -27,9 +28,9 @@ func main() {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	flow := flag.String("flow", string(agw.Customer), "which kind of agent: customer or lob")
+	flow := flag.String("flow", "customer", "which kind of agent: customer or lob")
 	flag.Parse()
-	if err := run(ctx, agw.FlowName(*flow), os.Stdout); err != nil {
+	if err := run(ctx, *flow, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "mcp:", err)
 		os.Exit(1)
 	}
@@ -37,9 +38,9 @@ func main() {
 
 // connect opens the session of one user with one MCP server. The client acts for
 // that user in all that the SDK does on its own, too: pings, streams and their
-// resumption, and the end of the session. A user is a tokensource.Subject, such as
-// {UserToken: jwt}.
-func connect(ctx context.Context, gw *agw.Gateway, server agw.Endpoint, user tokensource.Subject, opts *mcp.ClientOptions) (*mcp.ClientSession, error) {
+// resumption, and the end of the session. A user is a tokensource.Subject, made by
+// tokensource.UserSubject(jwt).
+func connect(ctx context.Context, gw *agw.Gateway, server flows.Endpoint, user tokensource.Subject, opts *mcp.ClientOptions) (*mcp.ClientSession, error) {
 	client := mcp.NewClient(&mcp.Implementation{Name: "my-agent", Version: "1.0.0"}, opts)
 	return client.Connect(ctx, &mcp.StreamableClientTransport{
 		Endpoint:   server.URL,

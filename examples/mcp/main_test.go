@@ -15,15 +15,16 @@ import (
 
 	"github.com/agwgo/agw"
 	"github.com/agwgo/agw/agwtest"
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/tokensource"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestRun(t *testing.T) {
-	for flow, want := range map[agw.FlowName][]string{
-		agw.Customer: {"alice at sap.s4", "bob at sap.sf", ", 2 requests for tokens and servers, 0 sessions with errors"},
-		agw.LoB:      {"alice of tenant1 at sap.s4", "bob of tenant2 at sap.sf", ", 0 sessions with errors"},
+	for flow, want := range map[string][]string{
+		"customer": {"alice at sap.s4", "bob at sap.sf", ", 2 requests for tokens and servers, 0 sessions with errors"},
+		"lob":      {"alice of tenant1 at sap.s4", "bob of tenant2 at sap.sf", ", 0 sessions with errors"},
 	} {
 		t.Run(string(flow), func(t *testing.T) {
 			var report strings.Builder
@@ -54,7 +55,7 @@ func start(t *testing.T, cfg agw.Config) (context.Context, *scene) {
 	t.Helper()
 	detecting.Lock()
 	defer detecting.Unlock()
-	s, err := newScene(agw.Customer, cfg)
+	s, err := newScene("customer", cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +66,7 @@ func start(t *testing.T, cfg agw.Config) (context.Context, *scene) {
 }
 
 // endpoint returns the MCP server that the tests use, the first one.
-func (s *scene) endpoint(t *testing.T, ctx context.Context) agw.Endpoint {
+func (s *scene) endpoint(t *testing.T, ctx context.Context) flows.Endpoint {
 	t.Helper()
 	servers, err := s.gateway.MCPServers(ctx)
 	if err != nil || len(servers) == 0 {
@@ -175,5 +176,5 @@ func changes() (*mcp.ClientOptions, <-chan struct{}) {
 }
 
 func subjectOf(s *scene, user string) tokensource.Subject {
-	return tokensource.Subject{UserToken: s.server.UserToken(agwtest.User{Name: user})}
+	return tokensource.UserSubject(s.server.UserToken(agwtest.User{Name: user}))
 }

@@ -14,12 +14,13 @@ import (
 
 	"github.com/agwgo/agw"
 	"github.com/agwgo/agw/agwtest"
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/tokensource"
 )
 
 // run plays the whole scene and reports on out. It fails if a tool saw anybody else
 // than the user of its session.
-func run(ctx context.Context, flow agw.FlowName, out io.Writer) error {
+func run(ctx context.Context, flow string, out io.Writer) error {
 	s, err := newScene(flow, agw.Config{})
 	if err != nil {
 		return err
@@ -49,14 +50,14 @@ func run(ctx context.Context, flow agw.FlowName, out io.Writer) error {
 }
 
 // visits returns one visit of each user to each of a tenant's servers.
-func (s *scene) visits(tenant string, servers []agw.Endpoint, out io.Writer) (visits []*visit) {
+func (s *scene) visits(tenant string, servers []flows.Endpoint, out io.Writer) (visits []*visit) {
 	for _, user := range []string{"alice", "bob"} {
 		jwt := s.server.UserToken(agwtest.User{Name: user, Tenant: tenant})
 		for _, server := range servers {
 			visits = append(visits, &visit{
 				out: out, server: server,
 				caller:  caller{user, tenant},
-				subject: tokensource.Subject{Tenant: tenant, UserToken: jwt},
+				subject: tokensource.UserSubject(jwt).In(tenant),
 			})
 		}
 	}
@@ -76,7 +77,7 @@ func (c caller) String() string {
 // visit is the session of one user with one MCP server.
 type visit struct {
 	out      io.Writer
-	server   agw.Endpoint
+	server   flows.Endpoint
 	caller   caller
 	subject  tokensource.Subject
 	session  *mcp.ClientSession

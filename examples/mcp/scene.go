@@ -15,7 +15,7 @@ import (
 // scene is what the program plays in: a gateway with MCP servers behind it, and the
 // credentials of this program.
 type scene struct {
-	flow    agw.FlowName
+	flow    string
 	server  *agwtest.Server
 	gateway *agw.Gateway
 	mcp     []*mcp.Server
@@ -24,7 +24,7 @@ type scene struct {
 
 // newScene starts the services, puts credentials where a pod would find them, and
 // obtains a gateway by the same detection.
-func newScene(flow agw.FlowName, cfg agw.Config) (s *scene, err error) {
+func newScene(flow string, cfg agw.Config) (s *scene, err error) {
 	s = &scene{flow: flow}
 	defer func() {
 		if err != nil {
@@ -51,7 +51,7 @@ func newScene(flow agw.FlowName, cfg agw.Config) (s *scene, err error) {
 
 // tenants returns those that the agent acts in; "" is its own.
 func (s *scene) tenants() []string {
-	if s.flow == agw.LoB {
+	if s.flow == "lob" {
 		return []string{"tenant1", "tenant2"}
 	}
 	return []string{""}
@@ -61,16 +61,16 @@ func (s *scene) tenants() []string {
 func (s *scene) detect(cfg agw.Config) (err error) {
 	env := map[string]string{"SERVICE_BINDING_ROOT": s.mount}
 	switch s.flow {
-	case agw.Customer:
+	case "customer":
 		if err := s.server.WriteBinding(s.mount); err != nil {
 			return err
 		}
 		cfg.RootCAs = s.server.RootCAs()
-	case agw.LoB: // the hosts of tenants exist in the test double only
+	case "lob": // the hosts of tenants exist in the test double only
 		maps.Copy(env, s.server.LoBEnv())
-		cfg.ServiceTransport, cfg.Transport.Base = s.server.Transport(), s.server.Transport()
+		cfg.ServiceTransport, cfg.Transport = s.server.Transport(), s.server.Transport()
 	default:
-		return fmt.Errorf("-flow %q, must be %q or %q", s.flow, agw.Customer, agw.LoB)
+		return fmt.Errorf("-flow %q, must be %q or %q", s.flow, "customer", "lob")
 	}
 	defer setenv(env)()
 	s.gateway, err = agw.New(cfg)

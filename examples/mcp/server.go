@@ -120,7 +120,7 @@ func learner(s *mcp.Server) mcp.ToolHandlerFor[lesson, lesson] {
 
 func orTechnical(user string) string {
 	if user == "" {
-		return "(technical)"
+		return "(system)"
 	}
 	return user
 }

@@ -76,8 +76,8 @@ func TestTwoUsers(t *testing.T) {
 		t.Parallel()
 		ctx, s := start(t, agw.Config{})
 		client := s.gateway.Client()
-		alice := tokensource.WithUserToken(ctx, subjectOf(s, "alice").UserToken)
-		bob := tokensource.WithUserToken(ctx, subjectOf(s, "bob").UserToken)
+		alice := tokensource.WithUserToken(ctx, subjectOf(s, "alice").UserToken())
+		bob := tokensource.WithUserToken(ctx, subjectOf(s, "bob").UserToken())
 		testTwoUsers(t, s, alice, bob, s.over(t, alice, client, nil), s.over(t, bob, client, nil))
 	})
 }
@@ -128,13 +128,13 @@ func TestKeepAlive(t *testing.T) {
 	s.checkUsers(t, "alice")
 }
 
-// Without ClientFor, pings would go out under the technical identity. RequireUser
+// Without ClientFor, pings would go out under the system identity. RequireUser
 // makes that an error of the session.
 func TestKeepAliveRequiresUser(t *testing.T) {
 	t.Parallel()
 	ctx, s := start(t, agw.Config{RequireUser: true})
 	pings := s.countPings()
-	ctx = tokensource.WithUserToken(ctx, subjectOf(s, "alice").UserToken)
+	ctx = tokensource.WithUserToken(ctx, subjectOf(s, "alice").UserToken())
 	session := s.over(t, ctx, s.gateway.Client(), &mcp.ClientOptions{KeepAlive: 20 * time.Millisecond})
 	defer context.AfterFunc(ctx, func() { _ = session.Close() })()
 	if err := session.Wait(); ctx.Err() != nil {

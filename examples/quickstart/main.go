@@ -1,5 +1,5 @@
 // Quickstart runs an agent loop through the Agent Gateway client: 1,000 calls from
-// 8 workers, each on behalf of a user or under the technical identity. It needs no
+// 8 workers, each on behalf of a user or under the system identity. It needs no
 // account and no network: everything on the other side runs in this process.
 //
 //	go run ./examples/quickstart              # a customer agent: credentials file, mutual TLS
@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if *realPath != "" {
 		return callReal(ctx, *realPath, out)
 	}
-	s, err := newScene(agw.FlowName(*flowName))
+	s, err := newScene(*flowName)
 	if err != nil {
 		return err
 	}

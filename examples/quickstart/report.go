@@ -7,19 +7,17 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/agwgo/agw"
 )
 
 // summary is the line for programs.
 type summary struct {
-	Flow            agw.FlowName `json:"flow"`
-	Calls           int          `json:"calls"`
-	Users           int          `json:"users"`
-	TokenRequests   int          `json:"token_requests"`
-	ServiceRequests int          `json:"service_requests"` // to anything but the gateway
-	Errors          int          `json:"errors"`
-	WrongIdentity   int          `json:"wrong_identity"`
+	Flow            string `json:"flow"`
+	Calls           int    `json:"calls"`
+	Users           int    `json:"users"`
+	TokenRequests   int    `json:"token_requests"`
+	ServiceRequests int    `json:"service_requests"` // to anything but the gateway
+	Errors          int    `json:"errors"`
+	WrongIdentity   int    `json:"wrong_identity"`
 }
 
 // report is what a person wants to know.
@@ -37,7 +35,7 @@ func newReport(s *scene, outcomes []outcome, took time.Duration) report {
 	r := report{took: took, seen: make(map[who]int)}
 	r.summary = summary{Flow: s.flow, Calls: len(outcomes), Users: s.users, TokenRequests: counts.Token, ServiceRequests: counts.Services()}
 	r.without = len(outcomes)
-	if s.flow == agw.LoB {
+	if s.flow == "lob" {
 		r.TokenRequests = counts.Auth
 		r.without = 4 * len(outcomes) // service token twice, fragment, destination
 	}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/agwgo/agw"
 	"github.com/agwgo/agw/agwtest"
-	"github.com/agwgo/agw/transport"
 )
 
 const (
@@ -17,7 +16,7 @@ const (
 // scene is everything that the loop plays in: the services on the other side, this
 // program's environment, and who calls.
 type scene struct {
-	flow    agw.FlowName
+	flow    string
 	server  *agwtest.Server
 	gateway *agw.Gateway
 	callers []caller
@@ -28,12 +27,12 @@ type scene struct {
 
 // who is somebody that the agent acts for.
 type who struct {
-	tenant, user string // user "" is the technical identity
+	tenant, user string // user "" is the system identity
 }
 
 func (w who) name() string {
 	if w.user == "" {
-		return "(technical)"
+		return "(system)"
 	}
 	return w.user
 }
@@ -41,12 +40,12 @@ func (w who) name() string {
 // caller is somebody with the proof of it.
 type caller struct {
 	who
-	jwt string // "" for the technical identity
+	jwt string // "" for the system identity
 }
 
 // newScene starts the services, puts credentials where a pod would find them, and
 // obtains a gateway by the same detection.
-func newScene(flow agw.FlowName) (*scene, error) {
+func newScene(flow string) (*scene, error) {
 	s := &scene{flow: flow, restore: func() {}}
 	if err := s.set(); err != nil {
 		s.close()
@@ -63,12 +62,12 @@ func (s *scene) set() (err error) {
 		return err
 	}
 	switch s.flow {
-	case agw.Customer:
+	case "customer":
 		return s.asCustomer()
-	case agw.LoB:
+	case "lob":
 		return s.asLoB()
 	default:
-		return fmt.Errorf("-flow %q, must be %q or %q", s.flow, agw.Customer, agw.LoB)
+		return fmt.Errorf("-flow %q, must be %q or %q", s.flow, "customer", "lob")
 	}
 }
 
@@ -95,12 +94,12 @@ func (s *scene) asLoB() (err error) {
 	}
 	s.gateway, err = agw.New(agw.Config{
 		ServiceTransport: s.server.Transport(),
-		Transport:        transport.Options{Base: s.server.Transport()},
+		Transport:        s.server.Transport(),
 	})
 	return err
 }
 
-// invite adds n users of tenant, and its technical identity, to the callers.
+// invite adds n users of tenant, and its system identity, to the callers.
 func (s *scene) invite(tenant string, n int) {
 	s.callers = append(s.callers, caller{who: who{tenant: tenant}})
 	for i := range n {

@@ -3,6 +3,7 @@ package compat_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -15,7 +16,6 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/agwgo/agw/cache"
 	"github.com/agwgo/agw/tokensource"
 	"github.com/agwgo/agw/transport"
 )
@@ -49,7 +49,7 @@ func (s *tokens) Fetch(context.Context, tokensource.Subject) (*tokensource.Respo
 		return nil, &tokensource.Error{Op: "fetch token", Err: err}
 	}
 	r := &tokensource.Response{}
-	r.AccessToken, r.ExpiresIn = t.AccessToken, cache.Seconds(int64(s.life/time.Second))
+	r.AccessToken, r.ExpiresIn = t.AccessToken, fmt.Append(nil, int64(s.life/time.Second))
 	return r, nil
 }
 
@@ -156,7 +156,7 @@ func TestCompareTransports(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		client := &http.Client{Transport: transport.New(fixed, nil)}
+		client := &http.Client{Transport: transport.New(fixed, transport.Options{})}
 		defer client.CloseIdleConnections()
 		if _, err := client.Get(resource.URL + "/redirect"); !errors.Is(err, transport.ErrForeignHost) {
 			t.Errorf("got %v", err)

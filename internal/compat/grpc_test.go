@@ -25,7 +25,7 @@ import (
 	"github.com/agwgo/agw/agwtest"
 )
 
-// The credentials of gRPC take our source: of the technical identity, or of one user.
+// The credentials of gRPC take our source: of the system identity, or of one user.
 func TestGRPC(t *testing.T) {
 	t.Parallel()
 	ctx, w := start(t, agwtest.Options{})

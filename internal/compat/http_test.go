@@ -67,7 +67,7 @@ func TestUpgrade(t *testing.T) {
 			t.Parallel()
 			ctx, w := start(t, agwtest.Options{HTTP1: true}, func(server *agwtest.Server, cfg *agw.Config) {
 				if traced {
-					cfg.Transport.Base = otelhttp.NewTransport(newBase(t, server))
+					cfg.Transport = otelhttp.NewTransport(newBase(t, server))
 				}
 			})
 			req := newRequest(t, ctx, http.MethodGet, w.URL("upgrade"), nil)

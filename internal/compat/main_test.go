@@ -72,7 +72,7 @@ func newBase(t *testing.T, server *agwtest.Server) *http.Transport {
 func (w world) jwt(user string) string { return w.server.UserToken(agwtest.User{Name: user}) }
 
 func (w world) subject(user string) tokensource.Subject {
-	return tokensource.Subject{UserToken: w.jwt(user)}
+	return tokensource.UserSubject(w.jwt(user))
 }
 
 // protocols runs a test over HTTP/1.1 and over HTTP/2.

@@ -93,7 +93,7 @@ func TestForeignSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := transport.New(src, &transport.Options{Base: base}).Client()
+	client := transport.New(src, transport.Options{Base: base}).Client()
 	for range 3 {
 		if echo := echoOf(t, client, newRequest(t, ctx, http.MethodGet, w.URL("orders"), nil)); echo.Client != w.server.ClientID() || echo.User != "" {
 			t.Errorf("the gateway saw %+v", echo.Caller)

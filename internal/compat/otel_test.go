@@ -51,7 +51,7 @@ func TestTracingInside(t *testing.T) {
 	t.Parallel()
 	tr := newTracing(t)
 	ctx, w := start(t, agwtest.Options{}, func(server *agwtest.Server, cfg *agw.Config) {
-		cfg.Transport.Base = otelhttp.NewTransport(newBase(t, server), tr.options...)
+		cfg.Transport = otelhttp.NewTransport(newBase(t, server), tr.options...)
 	})
 	client := w.ClientFor(w.subject("alice"))
 	echo := echoOf(t, client, newRequest(t, ctx, http.MethodPost, w.URL("orders"), strings.NewReader("body")))
