@@ -4,7 +4,7 @@
 //
 //	gw, err := agw.New(agw.Config{})                  // finds the credentials a pod has
 //	client := gw.Client()
-//	ctx = tokensource.WithUserToken(ctx, userJWT)     // act for a user; without it: the technical token
+//	ctx = tokensource.WithUserToken(ctx, userJWT)     // act for a user; without it: the system token
 //	req, err := http.NewRequestWithContext(ctx, "POST", gw.URL("v1/mcp", ordID, tenantID), body)
 //	resp, err := client.Do(req)
 //

@@ -17,13 +17,14 @@ import (
 
 	"github.com/agwgo/agw"
 	"github.com/agwgo/agw/agwtest"
+	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/flows/customer"
 	"github.com/agwgo/agw/tokensource"
 	"github.com/agwgo/agw/transport"
 )
 
 // pod starts the services on the other side and mounts credentials the way a pod
-// has them. Examples are all the code that a program needs; this is their world.
+// has them. What the examples show besides is all the code that a program needs.
 func pod() (*agwtest.Server, func()) {
 	server, err := agwtest.Start(agwtest.Options{})
 	if err != nil {
@@ -112,7 +113,7 @@ func ExampleGateway_ClientFor() {
 		fmt.Println(err)
 		return
 	}
-	client := gw.ClientFor(tokensource.Subject{UserToken: server.UserToken(agwtest.User{Name: "bob"})})
+	client := gw.ClientFor(tokensource.UserSubject(server.UserToken(agwtest.User{Name: "bob"})))
 
 	req, err := http.NewRequest("GET", "https://agent-gateway.invalid/v1/ping", nil)
 	call(client, req, err)
@@ -149,7 +150,7 @@ func Example_composeWithOAuth2() {
 		fmt.Println(err)
 		return
 	}
-	flow, err := customer.NewFlow(creds, &customer.Options{RootCAs: server.RootCAs()})
+	flow, err := creds.NewFlow(flows.Options{RootCAs: server.RootCAs()})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -168,7 +169,7 @@ func Example_composeWithOAuth2() {
 	call(oauth2.NewClient(ctx, src), req, err)
 
 	// This module's transport sends it to the gateway only.
-	client := &http.Client{Transport: transport.New(src, &transport.Options{Base: base})}
+	client := &http.Client{Transport: transport.New(src, transport.Options{Base: base})}
 	_, err = client.Get("https://example.com/")
 	fmt.Println(errors.Is(err, transport.ErrForeignHost))
 	// Output:
@@ -193,7 +194,7 @@ func Example_manyTenants() {
 	gw, err := agw.New(agw.Config{
 		// Only for the test double, whose host names no resolver knows:
 		ServiceTransport: server.Transport(),
-		Transport:        transport.Options{Base: server.Transport()},
+		Transport:        server.Transport(),
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -210,7 +211,7 @@ func Example_manyTenants() {
 	// GET /v1/umbrella as "alice"
 }
 
-// Errors tell what failed, whether it passes, and when the next attempt is due.
+// Errors tell what failed, whether it is temporary, and when the next attempt is due.
 func Example_handleErrors() {
 	server, stop := pod()
 	defer stop()
@@ -326,7 +327,7 @@ func testGateway(server *agwtest.Server, dir string) (*agw.Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	return agw.New(agw.Config{CustomerCredentials: creds, RootCAs: server.RootCAs()})
+	return agw.New(agw.Config{Credentials: creds, RootCAs: server.RootCAs()})
 }
 
 // A test of an agent lets the services fail.

@@ -73,8 +73,8 @@ func TestReadmeExcerpts(t *testing.T) {
 // that has nothing but what a container has: a mounted binding and a file of
 // authorities.
 func TestReadmePrograms(t *testing.T) {
-	server := start(t, agwtest.Options{})
-	root := mount(t, server)
+	server := startServer(t, agwtest.Options{})
+	root := mountCustomerFile(t, server)
 	authorities := filepath.Join(root, "authorities.pem")
 	write(t, authorities, string(server.CAPEM()))
 	programs, _ := snippets(t)
