@@ -101,7 +101,7 @@ func (l *LRU[V]) Put(key Key, value V, deadline, now Instant) (evicted *Entry[V]
 		}
 	}
 	if l.entries.Len() == l.size {
-		evicted = l.leastUsed()
+		evicted = l.leastUsed(now)
 		l.remove(evicted)
 		if !now.Before(evicted.Deadline) {
 			evicted = nil
@@ -113,10 +113,10 @@ func (l *LRU[V]) Put(key Key, value V, deadline, now Instant) (evicted *Entry[V]
 
 // leastUsed returns the entry that has to leave a full LRU. An entry that has been used
 // gets a second chance: it becomes the most recently used one. mu is held.
-func (l *LRU[V]) leastUsed() *Entry[V] {
+func (l *LRU[V]) leastUsed(now Instant) *Entry[V] {
 	for range maxSpared {
 		key, oldest, _ := l.entries.GetOldest()
-		if !oldest.state.CompareAndSwap(used, idle) {
+		if !now.Before(oldest.Deadline) || !oldest.state.CompareAndSwap(used, idle) {
 			return oldest
 		}
 		l.entries.Get(key)
@@ -129,7 +129,7 @@ func (l *LRU[V]) leastUsed() *Entry[V] {
 func (l *LRU[V]) Delete(e *Entry[V]) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e.state.Load() == gone {
+	if current, _ := l.entries.Peek(e.Key); current != e {
 		return false
 	}
 	l.remove(e)

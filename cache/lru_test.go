@@ -581,3 +581,44 @@ func TestConcurrentCallersKeepTheBounds(t *testing.T) {
 		}
 	}
 }
+
+// An entry that never was in this LRU is not the entry of its key.
+func TestDeleteOfAForeignEntryRemovesNothing(t *testing.T) {
+	other := cache.NewLRU[string](2)
+	other.Put(keyA, "value", later, now)
+	for name, foreign := range map[string]*cache.Entry[string]{
+		"made by hand":   {Key: keyA, Value: "value", Deadline: later},
+		"of another LRU": other.Get(keyA, now),
+		"the zero Entry": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLRU(2, keyA, keyB)
+			own := mustGet(t, l, keyA)
+			if l.Delete(foreign) {
+				t.Error("Delete of an entry that never was in the LRU is true")
+			}
+			assertValue(t, l, keyA, "value")
+			assertLen(t, l, 2)
+			l.Purge()
+			if own.Use(now) {
+				t.Error("after Purge, the entry that Delete removed by mistake can still be used")
+			}
+		})
+	}
+}
+
+// A stale entry leaves, even if it was used, before one that could still be served.
+func TestStaleEntryIsNotSpared(t *testing.T) {
+	l := cache.NewLRU[string](3)
+	l.Put(keyA, "value", now.Add(time.Hour), now)
+	l.Put(keyB, "value", later, now)
+	l.Put(keyC, "value", now.Add(time.Hour), now)
+	l.Get(keyA, now).Use(now)
+	l.Get(keyB, now).Use(now)
+	l.Get(keyC, now)
+	// keyB is stale now, but not the oldest.
+	if evicted := l.Put(keyD, "value", now.Add(time.Hour), later); evicted != nil {
+		t.Errorf("%v was evicted, want the stale entry %v to leave", evicted.Key, keyB)
+	}
+	assertValue(t, l, keyC, "value")
+}

@@ -190,7 +190,7 @@ func (m *model) put(key cache.Key, deadline cache.Instant) {
 	}
 	var want *modelEntry
 	if len(m.listed) == m.size {
-		for spared := 0; m.listed[0].used && spared < 32; spared++ {
+		for spared := 0; m.listed[0].used && !m.stale(m.listed[0]) && spared < 32; spared++ {
 			m.listed[0].used = false
 			m.makeNewest(m.listed[0])
 		}
@@ -206,8 +206,10 @@ func (m *model) put(key cache.Key, deadline cache.Instant) {
 	switch {
 	case want == nil && got != nil:
 		m.t.Errorf("Put evicted value %d, want none", got.Value)
-	case want != nil && (got == nil || got.Value != want.value || got.Key != want.key):
-		m.t.Errorf("Put evicted %v, want value %d", got, want.value)
+	case want != nil && got == nil:
+		m.t.Errorf("Put evicted nothing, want value %d", want.value)
+	case want != nil && (got.Value != want.value || got.Key != want.key):
+		m.t.Errorf("Put evicted value %d of %v, want value %d of %v", got.Value, got.Key, want.value, want.key)
 	case got != nil && got.Use(m.now()):
 		m.t.Errorf("Use of the evicted value %d is true", got.Value)
 	}

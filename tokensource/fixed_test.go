@@ -36,8 +36,8 @@ func TestFixed(t *testing.T) {
 	if err != nil || token.AccessToken() != "one" || !token.Expiry().Equal(end) || token.GatewayURL().String() != "https://agw.example" {
 		t.Fatalf("got token %v and error %v, want token one for https://agw.example", token, err)
 	}
-	if gateway, known := fixed.Gateway(t.Context()); !known || gateway != token.GatewayURL() {
-		t.Errorf("got gateway %v (known: %v), want that of the token", gateway, known)
+	if gateway, final := fixed.Gateway(t.Context()); !final || gateway != token.GatewayURL() {
+		t.Errorf("got gateway %v (final: %v), want that of the token, which is final", gateway, final)
 	}
 	current = &oauth2.Token{AccessToken: "one", Expiry: end}
 	if again, err := fixed.AccessToken(t.Context()); err != nil || again != token {

@@ -10,41 +10,73 @@ import (
 	"github.com/agwgo/agw/tokensource"
 )
 
+// The gateway of a subject is that of the last token in the tenant. It is not final: the
+// next token may come with another one.
 func TestGatewayOfASubject(t *testing.T) {
 	inBubble(t, func(t *testing.T, bed *testbed) {
+		gatewayOf := func(source *tokensource.Source, ctx context.Context) *url.URL {
+			gateway, final := source.Gateway(ctx)
+			if final {
+				t.Errorf("a gateway that came with a token is final: %v", gateway)
+			}
+			return gateway
+		}
 		acme := tokensource.WithTenant(t.Context(), "acme")
-		if gateway, known := bed.source.Gateway(acme); known {
-			t.Errorf("before the first token: the gateway %v is known", gateway)
+		if got := gatewayOf(bed.source, acme); got != nil {
+			t.Errorf("before the first token: got gateway %v, want none", got)
 		}
 		bed.token(acme)
-		if gateway, known := bed.source.Gateway(asUser(acme, "alice")); !known || gateway != gatewayURL {
-			t.Errorf("another user in the same tenant: got gateway %v (known: %v), want %v", gateway, known, gatewayURL)
+		if got := gatewayOf(bed.source, asUser(acme, "alice")); got != gatewayURL {
+			t.Errorf("another user in the same tenant: got gateway %v, want %v", got, gatewayURL)
 		}
-		if gateway, known := bed.source.Gateway(t.Context()); known {
-			t.Errorf("another tenant: the gateway %v is known", gateway)
+		if got := gatewayOf(bed.source.For(aliceInAcme), t.Context()); got != gatewayURL {
+			t.Errorf("a default subject in the tenant: got gateway %v, want %v", got, gatewayURL)
 		}
-		if gateway, known := bed.source.Gateway(tokensource.WithTenant(acme, "invalid")); known {
-			t.Errorf("an invalid tenant: the gateway %v is known", gateway)
+		if got := gatewayOf(bed.source, t.Context()); got != nil {
+			t.Errorf("another tenant: got gateway %v, want none", got)
 		}
-		if gateway, known := bed.source.For(aliceInAcme).Gateway(tokensource.WithTenant(t.Context(), "t")); known {
-			t.Errorf("a context that contradicts the default: the gateway %v is known", gateway)
+		if got := gatewayOf(bed.source, tokensource.WithTenant(acme, "invalid")); got != nil {
+			t.Errorf("an invalid tenant: got gateway %v, want none", got)
 		}
-		if gateway, known := bed.source.For(aliceInAcme).Gateway(t.Context()); !known || gateway != gatewayURL {
-			t.Errorf("a default subject in the tenant: got gateway %v (known: %v), want %v", gateway, known, gatewayURL)
+		if got := gatewayOf(bed.source.For(aliceInAcme), tokensource.WithTenant(t.Context(), "t")); got != nil {
+			t.Errorf("a context that contradicts the default: got gateway %v, want none", got)
 		}
+
 		time.Sleep(expiry + 5*time.Minute - 1)
-		if _, known := bed.source.Gateway(acme); !known {
-			t.Error("the gateway is not known any more just before 5 min have passed since its token expired")
+		if got := gatewayOf(bed.source, acme); got != gatewayURL {
+			t.Errorf("just before 5 min have passed since its token expired: got gateway %v, want %v", got, gatewayURL)
 		}
 		time.Sleep(time.Nanosecond)
-		if gateway, known := bed.source.Gateway(acme); known {
-			t.Errorf("5 min after its token expired: the gateway %v is known", gateway)
+		if got := gatewayOf(bed.source, acme); got != nil {
+			t.Errorf("5 min after its token expired: got gateway %v, want none", got)
 		}
 		bed.assertRequests(1, "Gateway fetches nothing")
 	})
 }
 
-// The gateway of the identity is that of all tokens whose response has none.
+// If a tenant moves, the gateway of its next token replaces the old one.
+func TestGatewayOfATenantChanges(t *testing.T) {
+	inBubble(t, func(t *testing.T, bed *testbed) {
+		bed.token(t.Context())
+		other := &url.URL{Scheme: "https", Host: "other.example"}
+		bed.flow.setFetch(func(context.Context, tokensource.Subject) (*tokensource.Response, error) {
+			resp := responseLivingFor(expiry)
+			resp.GatewayURL = other
+			return resp, nil
+		})
+		if got := bed.token(asUser(t.Context(), "alice")).GatewayURL(); got != other {
+			t.Errorf("gateway of a token: got %v, want the one that came with it, %v", got, other)
+		}
+		if got, _ := bed.source.Gateway(t.Context()); got != other {
+			t.Errorf("gateway of the tenant: got %v, want that of the last token, %v", got, other)
+		}
+		if got := bed.token(t.Context()).GatewayURL(); got != gatewayURL {
+			t.Errorf("gateway of the older token: got %v, want the one that came with it, %v", got, gatewayURL)
+		}
+	})
+}
+
+// The gateway of the identity is final, and that of all tokens whose response has none.
 func TestConfiguredGateway(t *testing.T) {
 	inBubble(t, func(t *testing.T, bed *testbed) {
 		bed.flow.setIdentity(func(id *tokensource.Identity) { id.GatewayURL = gatewayURL })
@@ -53,21 +85,13 @@ func TestConfiguredGateway(t *testing.T) {
 			resp.GatewayURL = nil
 			return resp, nil
 		})
-		if gateway, known := bed.source.Gateway(t.Context()); !known || gateway != gatewayURL {
-			t.Errorf("before the first token: got gateway %v (known: %v), want the configured one", gateway, known)
-		}
-		if got := bed.token(t.Context()).GatewayURL(); got != gatewayURL {
-			t.Errorf("token without a gateway of its own: got %v, want the configured one", got)
-		}
-
-		other := &url.URL{Scheme: "https", Host: "other.example"}
-		bed.flow.setFetch(func(context.Context, tokensource.Subject) (*tokensource.Response, error) {
-			resp := responseLivingFor(expiry)
-			resp.GatewayURL = other
-			return resp, nil
-		})
-		if got := bed.token(asUser(t.Context(), "alice")).GatewayURL(); got != other {
-			t.Errorf("token with a gateway of its own: got %v, want %v", got, other)
+		for _, ctx := range fourSubjects(t.Context()) {
+			if gateway, final := bed.source.Gateway(ctx); !final || gateway != gatewayURL {
+				t.Errorf("before the first token: got gateway %v (final: %v), want the configured one, which is final", gateway, final)
+			}
+			if got := bed.token(ctx).GatewayURL(); got != gatewayURL {
+				t.Errorf("token without a gateway of its own: got %v, want the configured one", got)
+			}
 		}
 	})
 }
@@ -82,8 +106,8 @@ func TestTokenWithoutAGateway(t *testing.T) {
 		if got := bed.token(t.Context()).GatewayURL(); got != nil {
 			t.Errorf("got gateway %v of a token without one, want nil", got)
 		}
-		if gateway, known := bed.source.Gateway(t.Context()); known {
-			t.Errorf("the gateway %v is known, although there is none", gateway)
+		if gateway, final := bed.source.Gateway(t.Context()); gateway != nil || final {
+			t.Errorf("got gateway %v (final: %v), want none", gateway, final)
 		}
 	})
 }

@@ -28,7 +28,7 @@ type lifetime struct {
 }
 
 // newLifetime decides how long the token of r, which arrived now, may be used. It is
-// false if the token cannot be used at all; then only the expiry is set.
+// false if the token cannot be used at all; then only the expiry counts.
 //
 // The expiry is the first of these that can be understood: expires_at, expires_in, the
 // exp claim of the access token, that of the id token, and else the fallback TTL. The
@@ -117,7 +117,7 @@ func toDuration(sec float64) time.Duration {
 // The words for infinities and not-a-number are not numbers.
 func parseSeconds(raw json.RawMessage) (float64, bool) {
 	text, ok := scalar(raw)
-	if !ok || strings.Trim(text, "0123456789+-.eE") != "" || !strings.ContainsAny(text, "0123456789") {
+	if !ok || strings.Trim(text, "0123456789+-.eE") != "" {
 		return 0, false
 	}
 	sec, err := strconv.ParseFloat(text, 64)

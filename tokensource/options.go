@@ -47,8 +47,9 @@ type Settings struct {
 // value cannot say.
 const NoExpiryBuffer time.Duration = -1
 
-// WithDefaults returns s with its zero fields replaced by the defaults, or a
-// [*ConfigError] for the first field that is out of range.
+// WithDefaults returns s with its zero fields replaced by the defaults, and NoExpiryBuffer
+// by zero, or a [*ConfigError] for the first field that is out of range. Apply it once: a
+// second time, an expiry buffer of zero would become the default.
 func (s Settings) WithDefaults() (Settings, error) {
 	setDefault(&s.FallbackTTL, 300*time.Second)
 	setDefault(&s.ExpiryBuffer, 30*time.Second)

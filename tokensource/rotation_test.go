@@ -98,7 +98,7 @@ func TestRotationWhileNothingIsUnderWay(t *testing.T) {
 		}
 		bed.flow.setClient("two")
 		for _, ctx := range fourSubjects(t.Context()) {
-			if gateway, known := bed.source.Gateway(ctx); known {
+			if gateway, _ := bed.source.Gateway(ctx); gateway != nil {
 				t.Errorf("the gateway %v of the old client is known", gateway)
 			}
 		}
@@ -165,7 +165,7 @@ func TestRenewedCredentialsKeepTheTokens(t *testing.T) {
 					t.Errorf("subject %d: after the renewal of the credentials, got another token %v", i, got)
 				}
 			}
-			if _, known := bed.source.Gateway(ctx); !known {
+			if gateway, _ := bed.source.Gateway(ctx); gateway == nil {
 				t.Errorf("subject %d: after the renewal of the credentials, the gateway is not known", i)
 			}
 		}
