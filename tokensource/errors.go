@@ -15,6 +15,8 @@ import (
 var (
 	// ErrNoUserToken: the user's token is blank, or there is none and RequireUser is set.
 	ErrNoUserToken = errors.New("agw: no user token")
+	// ErrBadUserToken: what was given as a user's token cannot be one. Nothing was sent.
+	ErrBadUserToken = errors.New("agw: not a user token")
 	// ErrNoSubject: a client acts by default for the zero [Subject], and the context of
 	// the call does not say for whom to act instead.
 	ErrNoSubject = errors.New("agw: nobody to act for: the client's subject is the zero Subject, use SystemSubject or UserSubject")
@@ -34,10 +36,15 @@ var (
 	ErrExpired = errors.New("agw: the token has expired on arrival")
 )
 
-var (
-	errBlankUser = fmt.Errorf("%w: the one given is blank", ErrNoUserToken)
-	errNeedsUser = fmt.Errorf("%w: the call names no user, and RequireUser is set", ErrNoUserToken)
-)
+var errNeedsUser = fmt.Errorf("%w: the call names no user, and RequireUser is set", ErrNoUserToken)
+
+// faults are the errors of calls for a user whose token cannot be one.
+var faults = [...]error{
+	blank:       fmt.Errorf("%w: the one given is blank", ErrNoUserToken),
+	tooLong:     fmt.Errorf("%w: it is longer than 16 KiB", ErrBadUserToken),
+	otherScheme: fmt.Errorf("%w: there is white space in it; a header of another scheme than Bearer?", ErrBadUserToken),
+	notAToken:   fmt.Errorf("%w: it has a character that no bearer token has", ErrBadUserToken),
+}
 
 // A Kind says how to go on after an [Error].
 type Kind uint8

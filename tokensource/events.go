@@ -51,6 +51,7 @@ type Stats struct {
 	Evictions   uint64 // tokens that left a full cache before they expired
 	Rejections  uint64 // tokens dropped because the gateway rejected them
 	Rotations   uint64 // changes of the client
+	Panics      uint64 // panics of Logger and OnEvent, which were recovered
 
 	SystemTokens, UserTokens, GatewayURLs int // entries in the caches now
 	InFlight                              int // fetches under way now
@@ -67,6 +68,7 @@ type observer struct {
 	misses, shared                          atomic.Uint64
 	fetches, refreshes, failures, retries   atomic.Uint64
 	stale, evictions, rejections, rotations atomic.Uint64
+	panics                                  atomic.Uint64
 }
 
 // miss counts a call that fails, and returns its error.
@@ -81,17 +83,36 @@ func (o *observer) snapshot() Stats {
 		Hits: o.hits.load(), Misses: o.misses.Load(), Shared: o.shared.Load(),
 		Fetches: o.fetches.Load(), Refreshes: o.refreshes.Load(), Failures: o.failures.Load(), Retries: o.retries.Load(),
 		ServedStale: o.stale.Load(), Evictions: o.evictions.Load(), Rejections: o.rejections.Load(), Rotations: o.rotations.Load(),
+		Panics: o.panics.Load(),
 	}
 }
 
 func (o *observer) emit(ev Event) {
 	ev.Flow = o.flow
 	o.count(ev)
-	if o.logger != nil {
-		o.log(ev)
+	o.guard(func() { o.log(ev) })
+	if o.hook != nil && o.guard(func() { o.hook(ev) }) {
+		o.logError("agw: the event hook panicked", slog.String("event", string(ev.Kind)))
 	}
-	if o.hook != nil {
-		o.call(ev)
+}
+
+// guard runs code of the user's and reports whether it panicked. Faulty logging or metrics
+// must not end the program, least of all from a goroutine that their author does not know.
+func (o *observer) guard(do func()) (panicked bool) {
+	defer func() {
+		if recover() != nil {
+			o.panics.Add(1)
+			panicked = true
+		}
+	}()
+	do()
+	return false
+}
+
+// logError logs what is not an event.
+func (o *observer) logError(message string, attrs ...any) {
+	if o.logger != nil {
+		o.guard(func() { o.logger.Error(message, attrs...) })
 	}
 }
 
@@ -130,7 +151,7 @@ func (o *observer) log(ev Event) {
 	case ev.Kind == EventRotate:
 		level = slog.LevelInfo
 	}
-	if !o.logger.Enabled(context.Background(), level) {
+	if o.logger == nil || !o.logger.Enabled(context.Background(), level) {
 		return
 	}
 	attrs := []slog.Attr{slog.String("event", string(ev.Kind)), slog.String("flow", ev.Flow)}
@@ -147,17 +168,6 @@ func (o *observer) log(ev Event) {
 		attrs = append(attrs, slog.String("error", ev.Err.Error()))
 	}
 	o.logger.LogAttrs(context.Background(), level, "agw token", attrs...)
-}
-
-// call calls the hook. A panic in it is logged: a faulty metric must not end the program
-// from a goroutine that its author does not know of.
-func (o *observer) call(ev Event) {
-	defer func() {
-		if r := recover(); r != nil && o.logger != nil {
-			o.logger.Error("agw: the event hook panicked", slog.String("event", string(ev.Kind)))
-		}
-	}()
-	o.hook(ev)
 }
 
 // A stripedCounter counts what happens in every call. Its cells are on cache lines of

@@ -179,8 +179,8 @@ func (f *fetch) after(_ *Token, err error) {
 		e.events.emit(Event{Kind: EventEvict, Subject: f.evicted.Key.String()})
 	}
 	var panicked *flight.PanicError
-	if errors.As(err, &panicked) && e.events.logger != nil {
-		e.events.logger.Error("agw: the flow panicked", slog.String("flow", e.events.flow), slog.String("stack", string(panicked.Stack)))
+	if errors.As(err, &panicked) {
+		e.events.logError("agw: the flow panicked", slog.String("flow", e.events.flow), slog.String("stack", string(panicked.Stack)))
 	}
 	f.emit(Event{Kind: EventFetchEnd, Duration: e.now().Since(*began), Err: err})
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/agwgo/agw/cache"
 )
 
 // A FixedSource hands out the tokens of any [oauth2.TokenSource], all of them for one
@@ -17,6 +19,7 @@ import (
 type FixedSource struct {
 	src     oauth2.TokenSource
 	gateway *url.URL
+	now     func() cache.Instant
 	last    atomic.Pointer[Token]
 }
 
@@ -34,7 +37,7 @@ func Fixed(ts oauth2.TokenSource, gatewayURL string) (*FixedSource, error) {
 	if err != nil {
 		return nil, &ConfigError{Field: "gatewayURL", Err: err}
 	}
-	return &FixedSource{src: ts, gateway: gateway}, nil
+	return &FixedSource{src: ts, gateway: gateway, now: cache.Now}, nil
 }
 
 // AccessToken returns the current token of the source beneath. A token that has expired,
@@ -42,8 +45,8 @@ func Fixed(ts oauth2.TokenSource, gatewayURL string) (*FixedSource, error) {
 func (f *FixedSource) AccessToken(ctx context.Context) (*Token, error) {
 	src, takesContext := f.src.(ContextTokenSource)
 	if s, named := SubjectFromContext(ctx); named {
-		if s.actor == user && s.user == "" {
-			return nil, errBlankUser
+		if s.fault != noFault {
+			return nil, faults[s.fault]
 		}
 		if !takesContext && (s.actor == user || s.tenant != "") {
 			return nil, ErrNoSubjects
@@ -63,17 +66,17 @@ func (f *FixedSource) AccessToken(ctx context.Context) (*Token, error) {
 		return nil, errors.New("agw: the token source returned neither a token nor an error")
 	case !strings.EqualFold(t.Type(), "bearer"):
 		return nil, errors.New("agw: the token is not of type Bearer")
-	case !t.Expiry.IsZero() && !time.Now().Before(t.Expiry):
-		return nil, fmt.Errorf("%w: it ended at %s", ErrExpired, t.Expiry.UTC().Format(time.RFC3339))
 	}
-	if last := f.last.Load(); last != nil && last.AccessToken() == t.AccessToken && last.Expiry().Equal(t.Expiry) {
-		return last, nil // the same Token for the same token
+	now, token := f.now(), f.last.Load()
+	if token == nil || token.AccessToken() != t.AccessToken || !token.Expiry().Equal(t.Expiry) {
+		if token, err = newTokenUntil(t.AccessToken, t.Expiry, f.gateway, now); err != nil {
+			return nil, prefixed(err)
+		}
+		f.last.Store(token) // the same Token for the same token
 	}
-	token, err := NewToken(t.AccessToken, t.Expiry, f.gateway)
-	if err != nil {
-		return nil, prefixed(err)
+	if end := token.life.expiry; !end.IsZero() && !now.Before(end) {
+		return nil, fmt.Errorf("%w: it ended at %s", ErrExpired, end.Time().Format(time.RFC3339))
 	}
-	f.last.Store(token)
 	return token, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/agwgo/agw/cache"
+	"github.com/agwgo/agw/internal/header"
 )
 
 // A Subject is for whom a call acts: a user or the system, in a tenant. It is made by
@@ -19,8 +20,9 @@ import (
 // Subjects can be compared. They print and marshal without the user's token.
 type Subject struct {
 	tenant string
-	user   string // trimmed JWT
+	user   string // JWT, trimmed; "" if fault is not noFault
 	actor  actor
+	fault  fault
 }
 
 type actor uint8
@@ -31,14 +33,50 @@ const (
 	user
 )
 
+// A fault is why a user's token cannot be one. A Subject keeps the fault and not the text,
+// which can be anything that a caller's caller has sent.
+type fault uint8
+
+const (
+	noFault fault = iota
+	blank
+	tooLong
+	otherScheme
+	notAToken
+)
+
+// maxUserToken is the size of the longest user token, in bytes. Servers and proxies refuse
+// headers that are longer.
+const maxUserToken = 16 << 10
+
 // SystemSubject returns the subject of calls with the system token: the agent itself, in
 // the flow's own tenant.
 func SystemSubject() Subject { return Subject{actor: system} }
 
 // UserSubject returns the subject of calls for the user that jwt was issued to, in the
-// flow's own tenant. White space around jwt and a leading "Bearer" are removed. A blank
-// jwt makes every call for the subject fail with [ErrNoUserToken].
-func UserSubject(jwt string) Subject { return Subject{actor: user, user: trimUserToken(jwt)} }
+// flow's own tenant. White space around jwt and a leading "Bearer" are removed. If jwt is
+// blank, every call for the subject fails with [ErrNoUserToken]. If it cannot be a token
+// (it is longer than 16 KiB, has another scheme in front, such as "Basic", or a character
+// that is not a visible ASCII one), every call fails with [ErrBadUserToken]. Nothing is
+// sent then.
+func UserSubject(jwt string) Subject {
+	s := Subject{actor: user}
+	if len(jwt) > maxUserToken {
+		s.fault = tooLong
+		return s
+	}
+	switch token := trimUserToken(jwt); {
+	case token == "":
+		s.fault = blank
+	case strings.ContainsFunc(token, unicode.IsSpace):
+		s.fault = otherScheme
+	case !header.IsToken(token):
+		s.fault = notAToken
+	default:
+		s.user = token
+	}
+	return s
+}
 
 // In returns s in another tenant; "" means the flow's own.
 func (s Subject) In(tenant string) Subject {
@@ -57,8 +95,8 @@ func (s Subject) check(requireUser bool) error {
 	switch {
 	case s.actor == nobody:
 		return ErrNoSubject
-	case s.actor == user && s.user == "":
-		return errBlankUser
+	case s.fault != noFault:
+		return faults[s.fault]
 	case s.actor == system && requireUser:
 		return errNeedsUser
 	}
@@ -81,7 +119,8 @@ func (s Subject) describe() string {
 // WithUserToken returns a context whose calls act for the user that jwt was issued to.
 // White space around jwt and a leading "Bearer" are removed, so the value of an
 // Authorization header will do. A blank jwt makes every call with the context fail with
-// [ErrNoUserToken]: such a call never gets the system token.
+// [ErrNoUserToken], and one that cannot be a token with [ErrBadUserToken] (see
+// [UserSubject]): such a call never gets the system token.
 //
 // Users are told apart by the JWT alone: another JWT of the same user is another subject,
 // with a fetch and a place in the cache of its own.

@@ -38,9 +38,12 @@ const bearer = "Bearer "
 // token cannot be sent in a header (RFC 6750, section 2.1): it is empty, or has a
 // character that is not a visible ASCII one.
 func NewToken(accessToken string, expiry time.Time, gateway *url.URL) (*Token, error) {
+	return newTokenUntil(accessToken, expiry, gateway, cache.Now())
+}
+
+func newTokenUntil(accessToken string, expiry time.Time, gateway *url.URL, now cache.Instant) (*Token, error) {
 	t, err := newToken(accessToken, gateway)
 	if err == nil && !expiry.IsZero() {
-		now := cache.Now()
 		t.life.expiry = now.Add(expiry.Round(0).Sub(now.Time())) // Round drops a reading of the monotonic clock
 	}
 	return t, err
