@@ -19,12 +19,13 @@
 //   - One fetch. All callers that need the same token share one fetch. The fetch is
 //     detached from them: a caller whose context ends leaves at once with the context's
 //     error, without harm to the others. A panic in a flow is an error to all of them.
-//   - No waiting for a renewal. In the last fifth of its usable life, at most five
-//     minutes, a token is served as before while one fetch renews it in the background.
-//     The moment differs from process to process.
-//   - Temporary failures stay invisible. If a renewal fails because of the network, a 429
-//     or a 5xx, the old token is served until it really expires. If the service denies
-//     the renewal (invalid_grant, invalid_client), the old token is dropped.
+//   - No waiting for a renewal. A token is served as before while one fetch renews it in
+//     the background, at a random moment between 45 and 90 % of its usable life: programs
+//     that started together do not renew together. A token that ends with the user's own
+//     is not renewed, because a new one would end there, too.
+//   - Failing renewals stay invisible. If a renewal fails, the old token is served until it
+//     really expires. Only a denial of the user (invalid_grant, access_denied) ends it
+//     before. Refused credentials are read again and reported.
 //   - Patience with services. A fetch is tried at most three times, 100 ms apart and
 //     growing, or as far apart as Retry-After says; if that is more than 5 s, the fetch
 //     fails at once. After a failed fetch its subject backs off for 1 s, doubled with each
@@ -41,17 +42,17 @@
 // A subject is in one of five states. Time moves its token along the first line. A fetch
 // that succeeds leads to fresh from every state.
 //
-//	          fetch ok                 4/5 of its life         expiry - buffer           expiry
+//	          fetch ok               45 to 90 % of its life    expiry - buffer           expiry
 //	missing ───────────▶ fresh ─────────────────────▶ due ─────────────────▶ buffered ─────────▶ missing
 //	  │  ▲                serve               serve, renew in            renew, wait a little,
 //	  │  │ the backoff                        the background             or serve the old one
 //	  │  │ is over
 //	  ▼  │
-//	failing ◀── a fetch fails and there is no token, or the service denies it
+//	failing ◀── a fetch fails and there is no token, or the service denies the user
 //
 //	fresh, due, buffered ──▶ missing    the gateway rejected the token (Invalidate),
 //	any ───────────────────▶ missing    Forget, Purge, or another client
 //
-// If the renewal of a due or buffered token fails for a temporary reason, the token is
-// served as before, and the next attempt waits until the backoff is over.
+// If the renewal of a due or buffered token fails, the token is served as before, and the
+// next attempt waits until the backoff is over.
 package tokensource

@@ -17,6 +17,9 @@ var (
 	ErrNoUserToken = errors.New("agw: no user token")
 	// ErrBadUserToken: what was given as a user's token cannot be one. Nothing was sent.
 	ErrBadUserToken = errors.New("agw: not a user token")
+	// ErrForgotten: the subject was forgotten while the call waited for its token. See
+	// [Source.Forget].
+	ErrForgotten = errors.New("agw: the subject was forgotten while the call waited for its token")
 	// ErrNoSubject: a client acts by default for the zero [Subject], and the context of
 	// the call does not say for whom to act instead.
 	ErrNoSubject = errors.New("agw: nobody to act for: the client's subject is the zero Subject, use SystemSubject or UserSubject")
@@ -40,6 +43,7 @@ var errNeedsUser = fmt.Errorf("%w: the call names no user, and RequireUser is se
 
 // faults are the errors of calls for a user whose token cannot be one.
 var faults = [...]error{
+	noFault:     nil,
 	blank:       fmt.Errorf("%w: the one given is blank", ErrNoUserToken),
 	tooLong:     fmt.Errorf("%w: it is longer than 16 KiB", ErrBadUserToken),
 	otherScheme: fmt.Errorf("%w: there is white space in it; a header of another scheme than Bearer?", ErrBadUserToken),
@@ -56,8 +60,9 @@ const (
 	// Temporary: the same request may succeed later: the network, a timeout, 429, 5xx, a
 	// response that makes no sense.
 	Temporary
-	// Denied: the service refuses the credentials or the user. A token that is cached
-	// for them is no longer served.
+	// Denied: the service refuses the user (the Code is invalid_grant or access_denied) or
+	// the credentials (any other Code). A user's token is no longer served then. Tokens
+	// that refused credentials have obtained are served to their end.
 	Denied
 )
 
@@ -187,10 +192,16 @@ func asError(err error) *Error {
 	return c
 }
 
-// credentialsRefused reports whether err is about the client, not about the user.
+// userDenied reports whether the service has denied the user, and not the client.
+func userDenied(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind == Denied && (e.Code == "invalid_grant" || e.Code == "access_denied")
+}
+
+// credentialsRefused reports whether the service has denied the client, and not the user.
 func credentialsRefused(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Kind == Denied && e.Code != "invalid_grant"
+	return errors.As(err, &e) && e.Kind == Denied && !userDenied(err)
 }
 
 // leftEarly is the error of a caller whose context has ended.

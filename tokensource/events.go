@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"github.com/agwgo/agw/cache"
 )
 
 // An EventKind says what happened.
@@ -69,6 +71,8 @@ type observer struct {
 	fetches, refreshes, failures, retries   atomic.Uint64
 	stale, evictions, rejections, rotations atomic.Uint64
 	panics                                  atomic.Uint64
+
+	warnedAt atomic.Pointer[cache.Instant] // of a full cache
 }
 
 // miss counts a call that fails, and returns its error.
@@ -107,6 +111,19 @@ func (o *observer) guard(do func()) (panicked bool) {
 	}()
 	do()
 	return false
+}
+
+// warnOfFullCache says, at most once a minute, that a token had to leave a full cache
+// before it expired, and what to do.
+func (o *observer) warnOfFullCache(setting string, size int, now cache.Instant) {
+	last := o.warnedAt.Load()
+	if o.logger == nil || last != nil && now.Since(*last) < time.Minute || !o.warnedAt.CompareAndSwap(last, &now) {
+		return
+	}
+	o.guard(func() {
+		o.logger.Warn("agw: the token cache is full, tokens leave it before they expire: raise Settings."+setting,
+			slog.String("flow", o.flow), slog.Int(setting, size), slog.Uint64("evictions", o.evictions.Load()))
+	})
 }
 
 // logError logs what is not an event.

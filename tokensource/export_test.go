@@ -3,8 +3,16 @@ package tokensource
 import (
 	"reflect"
 	"sync"
+	"time"
 	"unsafe"
+
+	"github.com/agwgo/agw/cache"
 )
+
+// RenewalAfter returns after what time a token with the given usable life is renewed.
+func RenewalAfter(usable time.Duration) time.Duration {
+	return cache.At(0, time.Unix(0, 0)).Until(renewalTime(cache.At(0, time.Unix(0, 0)), usable))
+}
 
 // LockEverything takes all locks of the engine, those of its caches and of its fetches
 // included, and returns a function that releases them. Whoever needs one of them waits.

@@ -156,7 +156,7 @@ func (f *fetch) commit(key cache.Key, t *Token, err error) error {
 		h := e.amend(key, now, func(h *history) *history {
 			return h.afterFailure(err, f.engine.flow.Identity(), now)
 		})
-		if h.failure.Kind == Denied {
+		if userDenied(h.failure) {
 			e.tokens(f.ofUser()).Forget(key)
 		}
 		return h.failure
@@ -177,6 +177,11 @@ func (f *fetch) after(_ *Token, err error) {
 	}
 	if f.evicted != nil {
 		e.events.emit(Event{Kind: EventEvict, Subject: f.evicted.Key.String()})
+		setting, size := "MaxSystemTokens", e.settings.MaxSystemTokens
+		if f.ofUser() {
+			setting, size = "MaxUserTokens", e.settings.MaxUserTokens
+		}
+		e.events.warnOfFullCache(setting, size, e.now())
 	}
 	var panicked *flight.PanicError
 	if errors.As(err, &panicked) {

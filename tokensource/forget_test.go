@@ -16,27 +16,34 @@ func asAliceInAcme(ctx context.Context) context.Context {
 	return tokensource.WithTenant(asUser(ctx, "alice"), "acme")
 }
 
+// A way to make a source forget alice in acme.
+type wayToForget struct {
+	name        string
+	forget      func()
+	endsWaiting bool // with ErrForgotten
+}
+
 // forgetsAlice runs test for each way to make a source forget alice in acme.
-func forgetsAlice(t *testing.T, test func(t *testing.T, bed *testbed, forget func())) {
+func forgetsAlice(t *testing.T, test func(t *testing.T, bed *testbed, way wayToForget)) {
 	t.Helper()
 	t.Run("Forget", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, bed *testbed) {
-			test(t, bed, func() {
+			test(t, bed, wayToForget{"Forget", func() {
 				if err := bed.source.Forget(aliceInAcme); err != nil {
 					t.Errorf("Forget(%v) failed: %v", aliceInAcme, err)
 				}
-			})
+			}, true})
 		})
 	})
 	t.Run("Purge", func(t *testing.T) {
-		inBubble(t, func(t *testing.T, bed *testbed) { test(t, bed, bed.source.Purge) })
+		inBubble(t, func(t *testing.T, bed *testbed) { test(t, bed, wayToForget{"Purge", bed.source.Purge, false}) })
 	})
 }
 
 func TestForgottenTokenIsNotServed(t *testing.T) {
-	forgetsAlice(t, func(t *testing.T, bed *testbed, forget func()) {
+	forgetsAlice(t, func(t *testing.T, bed *testbed, way wayToForget) {
 		old := bed.token(asAliceInAcme(t.Context()))
-		forget()
+		way.forget()
 		if n := bed.source.Stats().UserTokens; n != 0 {
 			t.Errorf("%d user tokens are cached, want none", n)
 		}
@@ -49,9 +56,10 @@ func TestForgottenTokenIsNotServed(t *testing.T) {
 	})
 }
 
-// A forgotten fetch goes on for those who wait for it, but leaves nothing behind.
+// A forgotten fetch leaves nothing behind. After Forget, those who wait for it fail at
+// once: they act for a user who has logged out. After Purge, they get its result.
 func TestForgetDuringAFetch(t *testing.T) {
-	forgetsAlice(t, func(t *testing.T, bed *testbed, forget func()) {
+	forgetsAlice(t, func(t *testing.T, bed *testbed, way wayToForget) {
 		bed.flow.setFetch(afterDelay(time.Second, tokenLivingFor(time.Hour)))
 		failed := make(chan []error)
 		go func() {
@@ -59,13 +67,20 @@ func TestForgetDuringAFetch(t *testing.T) {
 			failed <- errs
 		}()
 		time.Sleep(500 * time.Millisecond)
-		forget()
+		way.forget()
 		if n := bed.source.Stats().InFlight; n != 0 {
 			t.Errorf("%d fetches count as under way, want none", n)
 		}
-		if errs := <-failed; len(errs) > 0 {
-			t.Errorf("%d of 10 callers who waited did not get the result: %.3v", len(errs), errs)
+		errs := <-failed
+		for _, err := range errs {
+			if !errors.Is(err, tokensource.ErrForgotten) {
+				t.Errorf("a caller who waited during %s: got error %v, want ErrForgotten", way.name, err)
+			}
 		}
+		if way.endsWaiting != (len(errs) == 10) || !way.endsWaiting && len(errs) > 0 {
+			t.Errorf("%d of 10 callers who waited during %s failed, want all: %t", len(errs), way.name, way.endsWaiting)
+		}
+		time.Sleep(time.Second)
 		synctest.Wait()
 		if n := bed.source.Stats().UserTokens; n != 0 {
 			t.Errorf("after the forgotten fetch: %d user tokens are cached, want none", n)
@@ -78,12 +93,18 @@ func TestForgetDuringAFetch(t *testing.T) {
 
 // Who comes after the log-out does not get what was fetched before it.
 func TestForgetSeparatesBeforeFromAfter(t *testing.T) {
-	forgetsAlice(t, func(t *testing.T, bed *testbed, forget func()) {
+	forgetsAlice(t, func(t *testing.T, bed *testbed, way wayToForget) {
 		bed.flow.setFetch(afterDelay(time.Second, tokenLivingFor(time.Hour)))
 		before := make(chan *tokensource.Token)
-		go func() { before <- bed.token(asAliceInAcme(t.Context())) }()
+		go func() {
+			token, err := bed.call(asAliceInAcme(t.Context()))
+			if way.endsWaiting != errors.Is(err, tokensource.ErrForgotten) {
+				t.Errorf("a caller who waited during %s: got error %v, want ErrForgotten: %t", way.name, err, way.endsWaiting)
+			}
+			before <- token
+		}()
 		time.Sleep(500 * time.Millisecond)
-		forget()
+		way.forget()
 		after := bed.token(asAliceInAcme(t.Context()))
 		if <-before == after {
 			t.Error("a call after the log-out joined a fetch from before it")
@@ -97,22 +118,30 @@ func TestForgetSeparatesBeforeFromAfter(t *testing.T) {
 }
 
 func TestForgottenFailure(t *testing.T) {
-	forgetsAlice(t, func(t *testing.T, bed *testbed, forget func()) {
+	forgetsAlice(t, func(t *testing.T, bed *testbed, way wayToForget) {
 		bed.flow.setFetch(failingWith(notFound))
 		bed.failure(asAliceInAcme(t.Context()))
-		forget()
+		way.forget()
 		if n := bed.source.Stats().Histories; n != 0 {
 			t.Errorf("%d histories are kept, want none", n)
 		}
 
 		bed.flow.setFetch(afterDelay(time.Second, failingWith(notFound)))
-		failed := make(chan *tokensource.Error)
-		go func() { failed <- bed.failure(asAliceInAcme(t.Context())) }()
+		failed := make(chan error)
+		go func() {
+			_, err := bed.call(asAliceInAcme(t.Context()))
+			failed <- err
+		}()
 		time.Sleep(500 * time.Millisecond)
-		forget()
-		if err := <-failed; err.StatusCode != 404 || !err.NextAttempt.IsZero() {
+		way.forget()
+		err := <-failed
+		if e := (*tokensource.Error)(nil); !way.endsWaiting && (!errors.As(err, &e) || e.StatusCode != 404 || !e.NextAttempt.IsZero()) {
 			t.Errorf("caller of a forgotten fetch: got error %v, want the 404 without a next attempt, as nobody backs off", err)
 		}
+		if way.endsWaiting && !errors.Is(err, tokensource.ErrForgotten) {
+			t.Errorf("caller of a forgotten fetch: got error %v, want ErrForgotten", err)
+		}
+		time.Sleep(time.Second)
 		synctest.Wait()
 		if n := bed.source.Stats().Histories; n != 0 {
 			t.Errorf("after a forgotten fetch that failed: %d histories are kept, want none", n)
@@ -125,9 +154,9 @@ func TestForgottenFailure(t *testing.T) {
 
 // A forgotten rejection does not protect the next token from being dropped.
 func TestForgottenRejection(t *testing.T) {
-	forgetsAlice(t, func(t *testing.T, bed *testbed, forget func()) {
+	forgetsAlice(t, func(t *testing.T, bed *testbed, way wayToForget) {
 		bed.source.Invalidate(bed.token(asAliceInAcme(t.Context())))
-		forget()
+		way.forget()
 		if !bed.source.Invalidate(bed.token(asAliceInAcme(t.Context()))) {
 			t.Error("a token was not dropped because of a rejection that is forgotten")
 		}
@@ -136,12 +165,18 @@ func TestForgottenRejection(t *testing.T) {
 
 // Whatever a forgotten fetch fails with, its callers get an *Error.
 func TestErrorOfAForgottenFetchIsTyped(t *testing.T) {
-	forgetsAlice(t, func(t *testing.T, bed *testbed, forget func()) {
+	forgetsAlice(t, func(t *testing.T, bed *testbed, way wayToForget) {
 		bed.flow.setFetch(func(context.Context, tokensource.Subject) (*tokensource.Response, error) {
 			time.Sleep(time.Second)
 			panic(secret)
 		})
-		time.AfterFunc(500*time.Millisecond, forget)
+		time.AfterFunc(500*time.Millisecond, way.forget)
+		if way.endsWaiting {
+			if _, err := bed.call(asAliceInAcme(t.Context())); !errors.Is(err, tokensource.ErrForgotten) {
+				t.Errorf("got %v, want ErrForgotten", err)
+			}
+			return
+		}
 		if err := bed.failure(asAliceInAcme(t.Context())); err.Kind != tokensource.Temporary || err.Op == "" {
 			t.Errorf("got %#v, want a temporary error that says what failed", err)
 		}

@@ -25,8 +25,8 @@ import (
 const (
 	expiry          = time.Hour
 	bufferStart     = expiry - 30*time.Second
-	earliestRenewal = bufferStart - 5*time.Minute
-	latestRenewal   = earliestRenewal + 150*time.Second
+	earliestRenewal = bufferStart * 45 / 100
+	latestRenewal   = bufferStart * 90 / 100
 )
 
 // secret is what no error, event or log may show.

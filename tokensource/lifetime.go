@@ -37,7 +37,8 @@ type lifetime struct {
 // its buffer: that time is half a buffer, or half of the token's life if that is shorter.
 //
 // The exp of userToken, the JWT that was exchanged ("" for a system token), is an upper
-// bound of the expiry.
+// bound of the expiry. A token that ends there is not renewed: a new one would end there,
+// too. So it is used to its end.
 //
 // Claims are read unverified. They only ever shorten the use of a token that the token
 // service issued, and decide nothing else.
@@ -47,14 +48,20 @@ func (s *Settings) newLifetime(r *Response, userToken string, now cache.Instant)
 	if !told {
 		life, buffer = s.FallbackTTL, 0
 	}
-	if user, ok := jwtLife(userToken, now); ok && user < life {
-		life, buffer = user, s.ExpiryBuffer
+	user, ok := jwtLife(userToken, now)
+	capped := ok && user <= life
+	if capped {
+		life = user
 	}
-	if life <= 0 {
-		return lifetime{expiry: now.Add(life)}, false
+	end := now.Add(life)
+	switch {
+	case life <= 0:
+		return lifetime{expiry: end}, false
+	case capped:
+		return lifetime{renewAt: end, bufferAt: end, expiry: end}, true
 	}
 	usable := max(life-buffer, min(life, buffer)/2)
-	return lifetime{renewAt: renewalTime(now, usable), bufferAt: now.Add(usable), expiry: now.Add(life)}, usable > 0
+	return lifetime{renewAt: renewalTime(now, usable), bufferAt: now.Add(usable), expiry: end}, usable > 0
 }
 
 // life returns how long the token lives from now on according to its response, and false

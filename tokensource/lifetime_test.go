@@ -75,8 +75,8 @@ func assertConsistent(t *testing.T, s *Settings, l lifetime, ok bool) {
 	if usable <= 0 || usable > life || usable < min(life, s.ExpiryBuffer)/2 {
 		t.Errorf("a token that lives for %v reaches its buffer after %v", life, usable)
 	}
-	if renewal := arrival.Until(l.renewAt); renewal < usable-usable/5 || renewal > usable {
-		t.Errorf("a token with a usable life of %v is renewed after %v, want it in the last fifth", usable, renewal)
+	if renewal := arrival.Until(l.renewAt); renewal < usable*45/100-1 || renewal > usable {
+		t.Errorf("a token with a usable life of %v is renewed after %v, want between 45 %% of it and its end", usable, renewal)
 	}
 	if l.bufferAt != arrival.Add(usable) || l.renewAt != arrival.Add(arrival.Until(l.renewAt)) {
 		t.Error("the clocks disagree about the renewal")
@@ -169,6 +169,7 @@ func TestEveryExpiryButTheFallbackHasABuffer(t *testing.T) {
 	}
 }
 
+// A token that ends with the user token has no expiry buffer, because it is not renewed.
 func TestExchangedTokenNeverOutlivesTheUserToken(t *testing.T) {
 	t.Parallel()
 	const second = time.Second
@@ -179,14 +180,14 @@ func TestExchangedTokenNeverOutlivesTheUserToken(t *testing.T) {
 		buffer, life time.Duration
 	}{
 		{"the user token lives longer", responseLivingFor(600 * second), jwtExpiringIn(601), 570 * second, 600 * second},
-		{"the user token lives as long", responseLivingFor(600 * second), jwtExpiringIn(600), 570 * second, 600 * second},
-		{"the user token expires first", responseLivingFor(600 * second), jwtExpiringIn(500), 470 * second, 500 * second},
-		{"the user token has less than a buffer left", responseLivingFor(600 * second), jwtExpiringIn(20), 10 * second, 20 * second},
-		{"the user token has little more than a buffer left", responseLivingFor(600 * second), jwtExpiringIn(40), 15 * second, 40 * second},
+		{"the user token lives as long", responseLivingFor(600 * second), jwtExpiringIn(600), 600 * second, 600 * second},
+		{"the user token expires first", responseLivingFor(600 * second), jwtExpiringIn(500), 500 * second, 500 * second},
+		{"the user token has less than a buffer left", responseLivingFor(600 * second), jwtExpiringIn(20), 20 * second, 20 * second},
+		{"the user token has little more than a buffer left", responseLivingFor(600 * second), jwtExpiringIn(40), 40 * second, 40 * second},
 		{"the user token has expired", responseLivingFor(600 * second), jwtExpiringIn(-5), 0, -5 * second},
 		{"the user token expires now", responseLivingFor(600 * second), jwtExpiringIn(0), 0, 0},
 		{"fallback, the user token lives longer", &Response{}, jwtExpiringIn(301), 300 * second, 300 * second},
-		{"fallback, the user token expires first", &Response{}, jwtExpiringIn(200), 170 * second, 200 * second},
+		{"fallback, the user token expires first", &Response{}, jwtExpiringIn(200), 200 * second, 200 * second},
 		{"the access token has expired", responseLivingFor(-5 * second), jwtExpiringIn(500), 0, -5 * second},
 		{"the user token is opaque", responseLivingFor(600 * second), "opaque", 570 * second, 600 * second},
 		{"the user token has no exp", responseLivingFor(600 * second), unsecuredJWT(`{"sub":"u"}`), 570 * second, 600 * second},

@@ -1,6 +1,9 @@
 package tokensource_test
 
 import (
+	"encoding/base64"
+	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -95,7 +98,7 @@ func TestTemporaryFailuresOfRenewalsStayInvisible(t *testing.T) {
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		if want := []int{1, 2, 4, 8, 16, 30, 30, 30, 30}; !slices.Equal(gaps, want) {
+		if want := []int{1, 2, 4, 8, 16, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30}; !slices.Equal(gaps, want) {
 			t.Errorf("renewals of a token while the service is down: got %v s between them, want %v s", gaps, want)
 		}
 		stats := bed.source.Stats()
@@ -130,8 +133,8 @@ func TestHangingRenewal(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		if n := bed.source.Stats().Fetches; n > 4 {
-			t.Errorf("%d fetches in the 3 min in which the service hangs, want 4 at most", n)
+		if n := bed.source.Stats().Fetches; n > 9 { // the first one, and one of a minute each with backoff between them
+			t.Errorf("%d fetches in the 6 min in which the service hangs, want 9 at most", n)
 		}
 		bed.flow.setFetch(tokenLivingFor(time.Hour))
 		time.Sleep(2 * time.Minute)
@@ -139,17 +142,22 @@ func TestHangingRenewal(t *testing.T) {
 	})
 }
 
-// A token that the service denies to renew is no longer served.
-func TestDeniedRenewalDropsTheToken(t *testing.T) {
+// The token of a user whom the service denies is no longer served. A token that refused
+// credentials have obtained is as good as before, and is served to its end.
+func TestDeniedRenewal(t *testing.T) {
+	accessDenied := userDenied
+	accessDenied.Code = "access_denied"
 	tests := []struct {
 		name   string
 		age    time.Duration
 		denial tokensource.Error
+		served bool
 	}{
-		{"user denied, token due", latestRenewal, userDenied},
-		{"client denied, token due", latestRenewal, clientDenied},
-		{"user denied, token in its buffer", bufferStart, userDenied},
-		{"client denied, token in its buffer", bufferStart, clientDenied},
+		{"user denied, token due", latestRenewal, userDenied, false},
+		{"user denied access, token due", latestRenewal, accessDenied, false},
+		{"client denied, token due", latestRenewal, clientDenied, true},
+		{"user denied, token in its buffer", bufferStart, userDenied, false},
+		{"client denied, token in its buffer", bufferStart, clientDenied, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -164,15 +172,88 @@ func TestDeniedRenewalDropsTheToken(t *testing.T) {
 					}
 					synctest.Wait()
 				}
+				if tt.served {
+					for range 3 {
+						if got := bed.token(alice); got != old {
+							t.Errorf("after the refusal of the credentials: got %v, want the old token", got)
+						}
+						synctest.Wait()
+					}
+					time.Sleep(expiry - tt.age - time.Second)
+					if got := bed.token(alice); got != old {
+						t.Errorf("a second before its expiry: got %v, want the old token", got)
+					}
+					synctest.Wait()
+					time.Sleep(time.Second)
+				}
 				if err := bed.failure(alice); err.Code != tt.denial.Code || err.NextAttempt.IsZero() {
-					t.Errorf("after the denial: got error %v, want code %s and the next attempt", err, tt.denial.Code)
+					t.Errorf("without a token: got error %v, want code %s and the next attempt", err, tt.denial.Code)
 				}
 				if n := bed.source.Stats().UserTokens; n != 0 {
-					t.Errorf("after the denial: %d user tokens are cached, want none", n)
+					t.Errorf("without a token: %d user tokens are cached, want none", n)
 				}
-				bed.assertRequests(2, "a denial is not retried")
 			})
 		})
+	}
+}
+
+// A token whose end is that of the user's own JWT is exchanged once: another one would end
+// there, too.
+func TestTokenThatEndsWithTheUserTokenIsNotRenewed(t *testing.T) {
+	inBubble(t, func(t *testing.T, bed *testbed) {
+		start := time.Now()
+		end := start.Add(10 * time.Minute)
+		claims := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, end.Unix()))
+		alice := asUser(t.Context(), "e30."+claims+".signature")
+		for time.Since(start) < 10*time.Minute {
+			if token := bed.token(alice); token.Expiry().After(end) {
+				t.Fatalf("got a token until %v for a user token until %v", token.Expiry(), end)
+			}
+			synctest.Wait()
+			time.Sleep(time.Second)
+		}
+		bed.assertRequests(1, "one user token, a call a second until its end")
+		if _, err := bed.call(alice); !errors.Is(err, tokensource.ErrUserTokenExpired) {
+			t.Errorf("after the end of the user token: got error %v, want ErrUserTokenExpired", err)
+		}
+		bed.assertRequests(1, "no exchange is tried with an expired user token")
+	})
+}
+
+// Many programs that start together must not ask the token service together when their
+// tokens are to be renewed. In bins of a minute, the busiest minute of the first renewals
+// has at most twice the mean, and all renewals of ten lives cost at most 1.6 times what
+// they would if each token were used to the end of its usable life.
+func TestRenewalsOfAFleetAreSpread(t *testing.T) {
+	t.Parallel()
+	const tokens = 10_100 // 100 pods with 100 users and a system token each
+	const lives = 10
+	first := make(map[time.Duration]int)
+	renewals := 0
+	for n := range tokens {
+		at := time.Minute * time.Duration(n) / tokens // all start within a minute
+		for renewed := 0; at < lives*bufferStart; renewed++ {
+			if renewed > 0 {
+				renewals++
+			}
+			if renewed == 1 {
+				first[at.Truncate(time.Minute)]++
+			}
+			at += tokensource.RenewalAfter(bufferStart)
+		}
+	}
+	busiest := 0
+	for _, n := range first {
+		busiest = max(busiest, n)
+	}
+	mean := float64(tokens) / (bufferStart * 45 / 100).Minutes()
+	cost := float64(renewals) / (tokens * (lives - 1))
+	t.Logf("%d tokens: the busiest minute has %.2f times the mean, renewals cost %.2f times the least", tokens, float64(busiest)/mean, cost)
+	if float64(busiest) > 2*mean {
+		t.Errorf("the busiest minute has %d first renewals, want at most twice the mean of %.0f", busiest, mean)
+	}
+	if cost > 1.65 {
+		t.Errorf("renewals cost %.2f times the least, want at most 1.65 times", cost)
 	}
 }
 
@@ -199,15 +280,41 @@ func TestPermanentFailureOfARenewal(t *testing.T) {
 	}
 }
 
+// While the renewal of a token backs off, calls are served without another look at the
+// credentials.
+func TestCallsAreHitsWhileTheRenewalBacksOff(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		age  time.Duration
+	}{{"token due", latestRenewal}, {"token in its buffer", bufferStart}} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubbleReloading(t, func(t *testing.T, flow *reloadingFlow, bed *testbed) {
+				bed.token(t.Context())
+				time.Sleep(tt.age)
+				flow.setFetch(failingWith(notFound))
+				bed.token(t.Context()) // sets the renewal off
+				synctest.Wait()
+				for range 100 {
+					bed.token(t.Context())
+					synctest.Wait()
+				}
+				if n := flow.reloads.Load(); n != 2 {
+					t.Errorf("the credentials were read %d times for a token and one renewal of it, want 2", n)
+				}
+			})
+		})
+	}
+}
+
 func TestShortLivedTokens(t *testing.T) {
 	tests := []struct {
 		life        time.Duration
 		maxRequests int64 // in 10 s
 	}{
 		{60 * time.Second, 1},
-		{30 * time.Second, 1},
-		{10 * time.Second, 3},
-		{time.Second, 25},
+		{30 * time.Second, 2},
+		{10 * time.Second, 5},
+		{time.Second, 45},
 	}
 	for _, tt := range tests {
 		t.Run(tt.life.String(), func(t *testing.T) {

@@ -81,7 +81,8 @@ func New(flow Flow, opts Options) (*Source, error) {
 
 // For returns a source that acts for subject where a context does not say otherwise. It
 // shares everything else with s: the cache, the fetches, the counters. A context that
-// names another tenant, but no user, is an [ErrSubjectConflict] if subject is a user.
+// names another tenant, but no user, is an [ErrSubjectConflict] if subject is a user. So is
+// one that leads the flow to another tenant than its own, if subject names none.
 func (s *Source) For(subject Subject) *Source {
 	return &Source{engine: s.engine, fallback: &request{subject: subject}}
 }
@@ -186,13 +187,15 @@ func (s *Source) Invalidate(t *Token) bool {
 }
 
 // Forget drops all that is known of subject, for a user who logs out. It needs the JWT
-// that the calls were made with: tokens for other JWTs of the same user stay. A fetch that
-// is under way goes on for those who wait for it, but leaves nothing behind. Forget fails,
-// and drops nothing, if the user's token is blank, or the tenant is not a valid one. Name
-// the tenant if the flow would read it off a context.
+// that the calls were made with: tokens for other JWTs of the same user stay. Calls that
+// wait for the subject's token fail with [ErrForgotten], and the fetch that they wait for
+// leaves nothing behind. A later call with the same JWT is a new exchange.
+//
+// Forget fails, and drops nothing, if [Subject.Err] is not nil or the tenant is not a valid
+// one. Name the tenant if the flow would read it off a context.
 func (s *Source) Forget(subject Subject) error {
 	e := s.engine
-	if err := subject.check(false); err != nil {
+	if err := subject.Err(); err != nil {
 		return err
 	}
 	tenant, err := e.flow.Tenant(context.Background(), subject.tenant)
@@ -200,7 +203,7 @@ func (s *Source) Forget(subject Subject) error {
 		return err
 	}
 	key := e.currentGeneration().tokenKey(tenant, subject.user)
-	e.fetches.Forget(key) // first, so that it does not fill the cache again
+	e.fetches.Forget(key, ErrForgotten) // first, so that it does not fill the cache again
 	e.tokens(subject.actor == user).Forget(key)
 	e.historyMu.Lock() // so that nobody who read the history before writes it back
 	e.histories.Forget(key)
@@ -243,10 +246,24 @@ func (s *Source) Format(f fmt.State, _ rune) {
 
 // tenant returns the tenant that the flow decides on, if a call may act for r at all.
 func (e *engine) tenant(ctx context.Context, r *request) (string, error) {
-	if err := r.subject.check(e.requireUser); err != nil {
+	if err := r.subject.Err(); err != nil {
 		return "", err
 	}
-	return e.flow.Tenant(ctx, r.subject.tenant)
+	if e.requireUser && r.subject.actor == system {
+		return "", errNeedsUser
+	}
+	tenant, err := e.flow.Tenant(ctx, r.subject.tenant)
+	if err != nil || tenant == "" || r.subject.actor != user || r.subject.tenant != "" {
+		return tenant, err
+	}
+	// The flow may have read the tenant off the context. The client's default user, whom the
+	// context does not name, is of the tenant that the flow has without it.
+	if c := fromContext(ctx); c == nil || c.subject.actor == nobody {
+		if own, _ := e.flow.Tenant(context.Background(), ""); own != tenant {
+			return "", errWithoutTenant
+		}
+	}
+	return tenant, nil
 }
 
 // tokens returns the cache of tokens of users, or that of system tokens.
@@ -285,7 +302,15 @@ type call struct {
 	generation *generation
 	key        cache.Key
 	now        cache.Instant
-	token      *Token // that is cached; nil if there is none
+	entry      *cache.Entry[*Token] // nil if there is none
+}
+
+// token returns the token that is cached; nil if there is none.
+func (c *call) token() *Token {
+	if c.entry == nil {
+		return nil
+	}
+	return c.entry.Value
 }
 
 // find looks for what is known of r's subject in tenant, and has r remember where it is.
@@ -298,9 +323,8 @@ func (e *engine) find(r *request, tenant string) call {
 		r.place.Store(p)
 	}
 	c.key = p.key
-	if entry := e.tokens(r.subject.actor == user).Get(c.key, c.now); entry != nil {
-		p.entry.Store(entry)
-		c.token = entry.Value
+	if c.entry = e.tokens(r.subject.actor == user).Get(c.key, c.now); c.entry != nil {
+		p.entry.Store(c.entry)
 	}
 	return c
 }
@@ -308,7 +332,7 @@ func (e *engine) find(r *request, tenant string) call {
 // serve does what the state of c's subject demands.
 func (e *engine) serve(ctx context.Context, c call) (*Token, error) {
 	h := e.history(c.key, c.now)
-	switch stateOf(c.token, h, c.generation.identity, c.now) {
+	switch stateOf(c.token(), h, c.generation.identity, c.now) {
 	case due:
 		if !h.backsOff(c.generation.identity, c.now) && !e.fetches.Has(c.key) {
 			e.fetch(c, true)
@@ -326,8 +350,8 @@ func (e *engine) serve(ctx context.Context, c call) (*Token, error) {
 	case missing:
 		return e.obtain(ctx, c)
 	}
-	e.events.hits.add(c.now.Until(c.token.life.expiry))
-	return c.token, nil
+	e.events.hits.add(c.now.Until(c.entry.Deadline))
+	return c.entry.Value, nil
 }
 
 // obtain fetches a token and waits for it.
@@ -348,17 +372,16 @@ func (e *engine) renew(ctx context.Context, c call) (*Token, error) {
 		return nil, e.events.miss(leftEarly(ctx))
 	}
 	f := e.fetch(c, false)
-	brief, cancel := context.WithTimeout(ctx, min(c.now.Until(c.token.life.expiry)/2, maxBufferWait))
+	brief, cancel := context.WithTimeout(ctx, min(c.now.Until(c.entry.Deadline)/2, maxBufferWait))
 	defer cancel()
 	_, err := f.Wait(brief)
-	var failed *Error
-	denied := errors.As(err, &failed) && failed.Kind == Denied
-	if err == nil || err == errRotated || denied || ctx.Err() != nil || !e.now().Before(c.token.life.expiry) {
-		return e.wait(ctx, f) // it has ended, or nothing is left to serve
+	// Meanwhile the old token can have expired, or left the cache for a reason.
+	if err == nil || err == errRotated || ctx.Err() != nil || e.currentGeneration().digest != c.generation.digest || !c.entry.Use(e.now()) {
+		return e.wait(ctx, f)
 	}
 	e.events.emit(Event{Kind: EventServeStale, Subject: c.key.String(), Err: err})
 	e.events.misses.Add(1)
-	return c.token, nil
+	return c.entry.Value, nil
 }
 
 // wait returns what f obtains, if that happens before ctx ends.
@@ -370,6 +393,8 @@ func (e *engine) wait(ctx context.Context, f *flight.Call[cache.Key, *Token]) (*
 		return t, nil
 	case err == errRotated:
 		return nil, err
+	case err == ErrForgotten:
+		return nil, e.events.miss(err)
 	case err == ctx.Err():
 		return nil, e.events.miss(leftEarly(ctx))
 	}

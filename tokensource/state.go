@@ -12,8 +12,8 @@ import (
 // known and of the time, without side effects.
 
 const (
-	renewalShare    = 5                      // a token is renewed in this part of its usable life, the last one
-	maxRenewal      = 5 * time.Minute        // and at most this long before its end
+	earliestRenewal = 0.45                   // a token is renewed between this part of its usable life
+	latestRenewal   = 0.90                   // and this one
 	maxBufferWait   = time.Second            // how long a caller waits for the successor of a token in its buffer
 	maxRetries      = 2                      // further attempts within one fetch
 	firstRetryWait  = 100 * time.Millisecond // before the first of them, doubled for the next
@@ -148,11 +148,11 @@ func retryWait(err error, attempt int) (time.Duration, bool) {
 }
 
 // renewalTime returns when a token that arrived now is renewed in the background: at a
-// random moment in the first half of the last part of its usable life, so that programs
-// that started together do not renew together.
+// random moment of a window so wide that programs that started together, or that lost
+// their tokens together, are out of step after one life.
 func renewalTime(now cache.Instant, usable time.Duration) cache.Instant {
-	window := min(usable/renewalShare, maxRenewal)
-	return now.Add(usable - window + jitter(window/2))
+	earliest, latest := time.Duration(earliestRenewal*float64(usable)), time.Duration(latestRenewal*float64(usable))
+	return now.Add(earliest + jitter(latest-earliest))
 }
 
 // jitter returns a random duration from 0 to below d.

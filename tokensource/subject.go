@@ -90,17 +90,13 @@ func (s Subject) Tenant() string { return s.tenant }
 // UserToken returns the user's JWT; "" for the system.
 func (s Subject) UserToken() string { return s.user }
 
-// check returns the error of a call that cannot act for s.
-func (s Subject) check(requireUser bool) error {
-	switch {
-	case s.actor == nobody:
+// Err returns why no call can act for s, or nil: [ErrNoSubject], [ErrNoUserToken] or
+// [ErrBadUserToken]. A Source checks it before it calls a flow.
+func (s Subject) Err() error {
+	if s.actor == nobody {
 		return ErrNoSubject
-	case s.fault != noFault:
-		return faults[s.fault]
-	case s.actor == system && requireUser:
-		return errNeedsUser
 	}
-	return nil
+	return faults[s.fault]
 }
 
 // Format prints the tenant and whether there is a user, whatever the verb.
@@ -222,6 +218,8 @@ func fromContext(ctx context.Context) *request {
 	r, _ := ctx.Value(contextKey{}).(*request)
 	return r
 }
+
+var errWithoutTenant = fmt.Errorf("%w: name that with UserSubject(jwt).In(tenant)", ErrSubjectConflict)
 
 // requested returns for whom a call with ctx acts: what ctx says, completed by fallback.
 func requested(ctx context.Context, fallback *request) (*request, error) {

@@ -49,10 +49,11 @@ type Group[K comparable, V any] struct {
 
 // A Call is one shared call.
 type Call[K comparable, V any] struct {
-	key  K
-	done chan struct{}
-	val  V     // set before done is closed
-	err  error // likewise
+	key     K
+	publish sync.Once
+	done    chan struct{}
+	val     V     // set before done is closed
+	err     error // likewise
 }
 
 // A Task is what a call does.
@@ -122,22 +123,33 @@ func (g *Group[K, V]) end(c *Call[K, V], task Task[K, V], val V, err error) {
 		delete(g.calls, c.key)
 	}
 	g.mu.Unlock()
-	c.val, c.err = val, err
-	close(c.done)
+	c.end(val, err)
 	if task.After != nil {
 		task.After(val, err)
 	}
 }
 
-// Forget makes the group forget the call of key: it goes on for its waiters, but
-// its result is not committed, and the next Start makes a new call.
-func (g *Group[K, V]) Forget(key K) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.calls, key)
+// end publishes the result to those who wait, unless that has happened before.
+func (c *Call[K, V]) end(val V, err error) {
+	c.publish.Do(func() {
+		c.val, c.err = val, err
+		close(c.done)
+	})
 }
 
-// ForgetAll forgets every call.
+// Forget makes the group forget the call of key: its result is not committed, and the next
+// Start makes a new call. Those who wait for it get err at once.
+func (g *Group[K, V]) Forget(key K, err error) {
+	g.mu.Lock()
+	c := g.calls[key]
+	delete(g.calls, key)
+	g.mu.Unlock()
+	if c != nil {
+		c.end(*new(V), err)
+	}
+}
+
+// ForgetAll makes the group forget every call. The calls go on for those who wait.
 func (g *Group[K, V]) ForgetAll() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

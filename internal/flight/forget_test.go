@@ -1,13 +1,16 @@
 package flight_test
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// A forgotten call goes on for its waiters, but has no effects, and its end is not that of
-// its successor.
+var errForgotten = errors.New("forgotten")
+
+// A forgotten call fails for its waiters at once, has no effects, and its end is not that
+// of its successor.
 func TestForget(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -15,8 +18,8 @@ func TestForget(t *testing.T) {
 		var log commitLog
 		forgotten, _ := g.Start("key", slowTask(5*time.Second, 1, log.commit))
 		time.Sleep(time.Second)
-		g.Forget("key")
-		g.Forget("another")
+		g.Forget("key", errForgotten)
+		g.Forget("another", errForgotten)
 		if g.Len() != 0 || g.Has("key") {
 			t.Errorf("after Forget: %d calls count as under way, want none", g.Len())
 		}
@@ -29,7 +32,10 @@ func TestForget(t *testing.T) {
 		if !started {
 			t.Error("a caller joined a call that had ended")
 		}
-		assertResult(t, forgotten, 1)
+		if _, err := forgotten.Wait(t.Context()); err != errForgotten {
+			t.Errorf("waiter of a forgotten call: got error %v, want %v", err, errForgotten)
+		}
+		time.Sleep(5 * time.Second) // by which the forgotten call has ended
 		if c, started := g.Start("key", task{}); started || c != third {
 			t.Error("the end of the forgotten call ended its successor")
 		}
@@ -74,7 +80,7 @@ func TestAfterOfAForgottenCall(t *testing.T) {
 		})
 		work.After = func(int, error) { afters++ }
 		g.Start("key", work)
-		g.Forget("key")
+		g.Forget("key", errForgotten)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if afters != 1 {
@@ -97,9 +103,11 @@ func TestCallsUnderLoad(t *testing.T) {
 				case n%31 == 0:
 					g.ForgetAll()
 				case n%7 == 0:
-					g.Forget(keys[n%3])
+					g.Forget(keys[n%3], errForgotten)
 				}
-				assertResult(t, c, 1)
+				if got, err := c.Wait(t.Context()); got != 1 && err != errForgotten {
+					t.Errorf("call %d: got %d and error %v, want 1, or the error of a forgotten call", n, got, err)
+				}
 			}()
 		}
 		time.Sleep(time.Second)
