@@ -4,26 +4,27 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/agwgo/agw/agwtest"
 )
 
-// serviceToken obtains a tenant's token for the Destination Service.
-func serviceToken(t *testing.T, srv *agwtest.Server, c *http.Client, tenant string) string {
+// obtainServiceToken obtains a tenant's token for the Destination Service.
+func obtainServiceToken(t *testing.T, srv *agwtest.Server, client *http.Client, tenant string) string {
 	t.Helper()
-	r := post(t, c, authURL(srv, tenant), serviceForm(srv))
+	r := postForm(t, client, authURL(srv, tenant), serviceForm(srv))
 	if r.StatusCode != http.StatusOK {
-		t.Fatalf("no service token: %s %s", r.Status, r.text)
+		t.Fatalf("no service token: status %s, body %s", r.Status, r.text)
 	}
 	return r.field("access_token")
 }
 
+// authURL returns the token endpoint of the authorization server for a tenant.
 func authURL(srv *agwtest.Server, tenant string) string {
-	zone := srv.DestinationBinding()["identityzone"]
-	return strings.Replace(srv.AuthURL(), "//"+zone+".", "//"+tenant+".", 1) + "/oauth/token"
+	b := srv.DestinationBinding()
+	return strings.Replace(b["url"], "//"+b["identityzone"]+".", "//"+tenant+".", 1) + "/oauth/token"
 }
 
 func serviceForm(srv *agwtest.Server) url.Values {
@@ -31,23 +32,27 @@ func serviceForm(srv *agwtest.Server) url.Values {
 	return url.Values{"grant_type": {"client_credentials"}, "client_id": {b["clientid"]}, "client_secret": {b["clientsecret"]}}
 }
 
+// filterURL returns the URL of a search for fragments with a $filter.
 func filterURL(srv *agwtest.Server, filter string) string {
-	return srv.DestinationURL() + "/destination-configuration/v1/instanceDestinationFragments?$filter=" + url.QueryEscape(filter)
+	return srv.DestinationBinding()["uri"] + "/destination-configuration/v1/instanceDestinationFragments?$filter=" + url.QueryEscape(filter)
 }
 
+// labelURL returns the URL of a search for the fragments with a label.
 func labelURL(srv *agwtest.Server, label string) string {
 	return filterURL(srv, "Label['sap-managed-runtime-type'] HAS ('"+label+"')")
 }
 
+const destinationName = "sap-managed-runtime-ias-agwtest"
+
 func destinationURL(srv *agwtest.Server) string {
-	return srv.DestinationURL() + "/destination-configuration/v2/destinations/" + srv.DestinationName() + "@provider_subaccount"
+	return srv.DestinationBinding()["uri"] + "/destination-configuration/v2/destinations/" + destinationName + "@provider_subaccount"
 }
 
-func fragmentNames(t *testing.T, r result) []string {
+func decodeFragmentNames(t *testing.T, r result) []string {
 	t.Helper()
 	var list []struct{ FragmentName string }
 	if err := json.Unmarshal([]byte(r.text), &list); err != nil {
-		t.Fatalf("%v in %s %s", err, r.Status, r.text)
+		t.Fatalf("not a list of fragments: %v; status %s, body %s", err, r.Status, r.text)
 	}
 	names := []string{}
 	for _, f := range list {
@@ -65,101 +70,118 @@ type destination struct {
 	} `json:"authTokens"`
 }
 
-func destinationOf(t *testing.T, r result) destination {
+func decodeDestination(t *testing.T, r result) destination {
 	t.Helper()
 	var d destination
 	if err := json.Unmarshal([]byte(r.text), &d); err != nil || r.StatusCode != http.StatusOK {
-		t.Fatalf("destination: %v %s %s", err, r.Status, r.text)
+		t.Fatalf("not a destination: %v; status %s, body %s", err, r.Status, r.text)
 	}
 	return d
 }
 
+// getDestination requests a destination with the token of a fragment.
+func getDestination(t *testing.T, srv *agwtest.Server, client *http.Client, service, fragment string, header ...string) destination {
+	t.Helper()
+	return decodeDestination(t, get(t, client, destinationURL(srv), service,
+		append([]string{"Accept", "application/json", "X-fragment-name", fragment + "@instance"}, header...)...))
+}
+
 func TestDestinationFlow(t *testing.T) {
 	t.Parallel()
-	srv := start(t, agwtest.Options{SecondGateway: []string{"t2"}})
-	c := client(t, srv)
+	srv := startServer(t, agwtest.Options{SecondGateway: []string{"t2"}})
+	client := newClient(t, srv)
 	for _, tenant := range []string{"t1", "t2"} {
-		service := serviceToken(t, srv, c, tenant)
-		if names := fragmentNames(t, call(t, c, labelURL(srv, agwtest.LabelSystem), service)); len(names) != 1 || names[0] != "ias-"+tenant {
-			t.Fatalf("fragments: %v", names)
+		service := obtainServiceToken(t, srv, client, tenant)
+		if names := decodeFragmentNames(t, get(t, client, labelURL(srv, "subscriber.ias"), service)); !slices.Equal(names, []string{"ias-" + tenant}) {
+			t.Fatalf("fragments of %s for system tokens: got %q, want ias-%s alone", tenant, names, tenant)
 		}
-		system := destinationOf(t, call(t, c, destinationURL(srv), service,
-			"Accept", "application/json", "X-fragment-name", "ias-"+tenant+"@instance"))
-		user := destinationOf(t, call(t, c, destinationURL(srv), service,
-			"Accept", "application/json", "X-fragment-name", "ias-user-"+tenant+"@instance",
-			"X-user-token", srv.UserToken(agwtest.User{Name: "alice", Tenant: tenant})))
-		if system.Configuration["URL"] != srv.TenantGatewayURL(tenant) || system.Tokens[0].ExpiresIn != "3600" {
-			t.Errorf("destination: %+v", system)
+		system := getDestination(t, srv, client, service, "ias-"+tenant)
+		user := getDestination(t, srv, client, service, "ias-user-"+tenant,
+			"X-user-token", srv.UserToken(agwtest.User{Name: "alice", Tenant: tenant}))
+		if got := system.Configuration; got["URL"] != srv.TenantGatewayURL(tenant) || got["clientId"] != srv.ClientID() || got["Name"] != destinationName {
+			t.Errorf("destination of %s: got %v, want the URL %s", tenant, got, srv.TenantGatewayURL(tenant))
 		}
-		e := echoOf(t, call(t, c, srv.TenantGatewayURL(tenant), system.Tokens[0].Value))
-		if e.User != "" || e.Tenant != tenant || e.Client != srv.ClientID() {
-			t.Errorf("system identity: %+v", e.Caller)
+		if got := system.Tokens[0]; got.ExpiresIn != "3600" || got.Type != "bearer" || got.HTTPHeader.Value != "Bearer "+got.Value {
+			t.Errorf("system token of %s: got %+v, want a bearer token for an hour, also as a header", tenant, got)
 		}
-		e = echoOf(t, call(t, c, srv.TenantGatewayURL(tenant), user.Tokens[0].Value))
-		if e.User != "alice" || e.Tenant != tenant {
-			t.Errorf("user identity: %+v", e.Caller)
+		e := decodeEcho(t, get(t, client, srv.TenantGatewayURL(tenant), system.Tokens[0].Value))
+		if want := (agwtest.Caller{Client: srv.ClientID(), Tenant: tenant, TokenID: e.TokenID}); e.Caller != want {
+			t.Errorf("caller with a system token of %s: got %+v, want %+v", tenant, e.Caller, want)
+		}
+		e = decodeEcho(t, get(t, client, srv.TenantGatewayURL(tenant), user.Tokens[0].Value))
+		if want := (agwtest.Caller{Client: srv.ClientID(), User: "alice", Tenant: tenant, TokenID: e.TokenID}); e.Caller != want {
+			t.Errorf("caller with a user's token of %s: got %+v, want %+v", tenant, e.Caller, want)
 		}
 		for _, other := range []string{"t1", "t2"} {
-			if r := call(t, c, srv.TenantGatewayURL(other), user.Tokens[0].Value); (r.StatusCode == 200) != (other == tenant) {
-				t.Errorf("token of %s at the gateway of %s: %s", tenant, other, r.Status)
+			want := http.StatusForbidden
+			if other == tenant {
+				want = http.StatusOK
 			}
+			assertStatus(t, "token of "+tenant+" at the gateway of "+other, get(t, client, srv.TenantGatewayURL(other), user.Tokens[0].Value), want)
 		}
 	}
 	want := agwtest.Counts{Auth: 2, Fragments: 2, Destination: 4, Gateway: 8}
 	if got := srv.Counts(); got != want || got.Services() != 8 {
-		t.Errorf("counts: %+v", got)
+		t.Errorf("counts: got %+v with %d to services, want %+v with 8", got, got.Services(), want)
+	}
+}
+
+func TestDestinationWithoutToken(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t, agwtest.Options{})
+	client := newClient(t, srv)
+	service := obtainServiceToken(t, srv, client, "provider")
+	d := decodeDestination(t, get(t, client, destinationURL(srv)+"?$skipTokenRetrieval=true", service, "Accept", "application/json"))
+	if d.Configuration["URL"] != srv.GatewayURL() || d.Tokens != nil {
+		t.Errorf("token retrieval skipped: got %+v, want the gateway's URL and no token", d)
 	}
 }
 
 func TestServiceTokenRequestIsChecked(t *testing.T) {
 	t.Parallel()
-	srv := start(t, agwtest.Options{Tenants: []string{"t1"}})
-	c := client(t, srv)
+	srv := startServer(t, agwtest.Options{})
+	client := newClient(t, srv)
 	form := func(name string, values ...string) url.Values {
 		f := serviceForm(srv)
 		f[name] = values
 		return f
 	}
+	t1 := authURL(srv, "t1")
 	tests := map[string]struct {
 		url    string
 		form   url.Values
 		header []string
 		status int
 	}{
-		"good":           {authURL(srv, "t1"), serviceForm(srv), nil, 200},
-		"provider":       {authURL(srv, "provider"), serviceForm(srv), nil, 200},
-		"no such tenant": {authURL(srv, "t2"), serviceForm(srv), nil, 404},
-		"no tenant host": {"https://127.0.0.1" + authURL(srv, "t1")[strings.LastIndexByte(authURL(srv, "t1"), ':'):], serviceForm(srv), nil, 404},
-		"deep host":      {authURL(srv, "t1.authentication"), serviceForm(srv), nil, -1},
-		"path":           {authURL(srv, "t1") + "/x", serviceForm(srv), nil, 404},
-		"basic":          {authURL(srv, "t1"), serviceForm(srv), []string{"Authorization", "Basic eDp5"}, 400},
-		"secret wrong":   {authURL(srv, "t1"), form("client_secret", "x"), nil, 401},
-		"secret missing": {authURL(srv, "t1"), form("client_secret"), nil, 400},
-		"client wrong":   {authURL(srv, "t1"), form("client_id", "x"), nil, 401},
-		"grant wrong":    {authURL(srv, "t1"), form("grant_type", "password"), nil, 400},
-		"resource":       {authURL(srv, "t1"), form("resource", resource), nil, 400},
+		"good":                  {t1, serviceForm(srv), nil, 200},
+		"host of no tenant":     {"https://127.0.0.1" + t1[strings.LastIndexByte(t1, ':'):], serviceForm(srv), nil, 404},
+		"another path":          {t1 + "/x", serviceForm(srv), nil, 404},
+		"Authorization header":  {t1, serviceForm(srv), []string{"Authorization", "Basic eDp5"}, 400},
+		"client_secret wrong":   {t1, form("client_secret", "x"), nil, 401},
+		"client_secret missing": {t1, form("client_secret"), nil, 400},
+		"client_id wrong":       {t1, form("client_id", "x"), nil, 401},
+		"grant_type wrong":      {t1, form("grant_type", "password"), nil, 400},
+		"resource":              {t1, form("resource", resource), nil, 400},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if test.status < 0 {
-				if resp, err := c.PostForm(test.url, test.form); err == nil {
-					resp.Body.Close()
-					t.Fatal("the certificate covers a host of two labels")
-				}
-				return
-			}
-			if r := post(t, c, test.url, test.form, test.header...); r.StatusCode != test.status {
-				t.Errorf("got %s %s, want %d", r.Status, r.text, test.status)
-			}
+			assertStatus(t, "service token request", postForm(t, client, test.url, test.form, test.header...), test.status)
 		})
 	}
+	t.Run("host of two labels", func(t *testing.T) {
+		t.Parallel()
+		if resp, err := client.PostForm(authURL(srv, "t1.authentication"), serviceForm(srv)); err == nil {
+			resp.Body.Close()
+			t.Fatal("the server's certificate covers a tenant host of two labels")
+		}
+	})
 }
 
 func TestTenantIsReadOffTenantHostsOnly(t *testing.T) {
 	t.Parallel()
-	srv := start(t, agwtest.Options{})
-	c := client(t, srv)
+	srv := startServer(t, agwtest.Options{})
+	client := newClient(t, srv)
 	_, port, _ := strings.Cut(authURL(srv, "t1"), ".invalid")
 	for host, want := range map[string]int{
 		"T1.Authentication.agwtest.invalid": 200,
@@ -167,196 +189,193 @@ func TestTenantIsReadOffTenantHostsOnly(t *testing.T) {
 		"127.0.0.1":                         404,
 		"localhost":                         404,
 	} {
-		if r := post(t, c, "https://"+host+port, serviceForm(srv)); r.StatusCode != want {
-			t.Errorf("%s: %s", host, r.Status)
-		}
+		assertStatus(t, host, postForm(t, client, "https://"+host+port, serviceForm(srv)), want)
 	}
-	if tenant := payload(t, serviceToken(t, srv, c, "T1"))["zid"]; tenant != "T1" {
-		t.Errorf("the case of the tenant is lost: %v", tenant)
+	req := newRequest(t, "POST", authURL(srv, "t1"), serviceForm(srv).Encode(), "Content-Type", "application/x-www-form-urlencoded")
+	req.Host = "t1.authentication.agwtest.invalid"
+	assertStatus(t, "Host header without a port", send(t, client, req), 200)
+
+	service := obtainServiceToken(t, srv, client, "T1")
+	get(t, client, labelURL(srv, "subscriber.ias"), service)
+	requests := srv.Requests()
+	if got := requests[len(requests)-1].Tenant; got != "T1" {
+		t.Errorf("tenant of a token that was requested at the host of T1: got %q, want T1 in the same case", got)
 	}
 }
 
 func TestDestinationRequestIsChecked(t *testing.T) {
 	t.Parallel()
-	srv := start(t, agwtest.Options{})
-	c := client(t, srv)
-	service := serviceToken(t, srv, c, "t1")
-	ias := token(t, srv, c, systemForm(srv))
+	srv := startServer(t, agwtest.Options{})
+	client := newClient(t, srv)
+	service := obtainServiceToken(t, srv, client, "t1")
+	accessToken := obtainToken(t, srv, client, systemForm(srv))
 	user := srv.UserToken(agwtest.User{Tenant: "t1"})
+	expired := srv.UserToken(agwtest.User{Tenant: "t1", Lifetime: -1})
+	ofAnother := srv.UserToken(agwtest.User{Tenant: "t2"})
+	fragment := func(name string, header ...string) []string {
+		return append([]string{"X-fragment-name", name}, header...)
+	}
+	uri, good := srv.DestinationBinding()["uri"], destinationURL(srv)
 	tests := map[string]struct {
-		bearer string
+		token  string
 		url    string
-		header []string // fragment, user token, others
+		header []string
 		status int
 	}{
-		"no bearer":         {"", destinationURL(srv), nil, 401},
-		"garbage":           {"x", destinationURL(srv), nil, 401},
-		"identity token":    {ias, destinationURL(srv), nil, 422},
-		"user's token":      {user, destinationURL(srv), nil, 401},
-		"fragments, ias":    {ias, labelURL(srv, agwtest.LabelMCP), nil, 422},
-		"other destination": {service, srv.DestinationURL() + "/destination-configuration/v2/destinations/x@provider_subaccount", nil, 404},
-		"no level":          {service, strings.TrimSuffix(destinationURL(srv), "@provider_subaccount"), nil, 404},
-		"other endpoint":    {service, srv.DestinationURL() + "/x", nil, 404},
-		"no accept":         {service, destinationURL(srv), []string{"Accept", "*/*"}, 400},
-		"no fragment":       {service, destinationURL(srv), nil, 400},
-		"fragment level":    {service, destinationURL(srv), []string{"X-fragment-name", "ias-t1"}, 400},
-		"unknown fragment":  {service, destinationURL(srv), []string{"X-fragment-name", "x@instance"}, 404},
-		"other's fragment":  {service, destinationURL(srv), []string{"X-fragment-name", "ias-t2@instance"}, 404},
-		"system fragment":   {service, destinationURL(srv), []string{"X-fragment-name", "ias-t1@instance"}, 200},
-		"user, no token":    {service, destinationURL(srv), []string{"X-fragment-name", "ias-user-t1@instance"}, 404},
-		"user and token":    {service, destinationURL(srv), []string{"X-fragment-name", "ias-user-t1@instance", "X-user-token", user}, 200},
-		"x-tenant and user": {service, destinationURL(srv), []string{"X-fragment-name", "ias-user-t1@instance", "X-user-token", user, "X-tenant", "t1"}, 400},
-		"prefixed user":     {service, destinationURL(srv), []string{"X-fragment-name", "ias-user-t1@instance", "X-user-token", "Bearer " + user}, 401},
-		"expired user":      {service, destinationURL(srv), []string{"X-fragment-name", "ias-user-t1@instance", "X-user-token", srv.UserToken(agwtest.User{Tenant: "t1", Lifetime: -1})}, 401},
-		"user of another":   {service, destinationURL(srv), []string{"X-fragment-name", "ias-user-t1@instance", "X-user-token", srv.UserToken(agwtest.User{Tenant: "t2"})}, 400},
+		"no token":                          {"", good, nil, 401},
+		"not a token":                       {"x", good, nil, 401},
+		"token for the gateway":             {accessToken, good, nil, 422},
+		"JWT of a user as token":            {user, good, nil, 401},
+		"fragments with a gateway token":    {accessToken, labelURL(srv, "agw.mcp.server"), nil, 422},
+		"another destination":               {service, uri + "/destination-configuration/v2/destinations/x@provider_subaccount", nil, 404},
+		"destination without level":         {service, strings.TrimSuffix(good, "@provider_subaccount"), nil, 404},
+		"another endpoint":                  {service, uri + "/x", nil, 404},
+		"Accept wrong":                      {service, good, []string{"Accept", "*/*"}, 400},
+		"no fragment":                       {service, good, nil, 400},
+		"fragment without level":            {service, good, fragment("ias-t1"), 400},
+		"unknown fragment":                  {service, good, fragment("x@instance"), 404},
+		"fragment of another tenant":        {service, good, fragment("ias-t2@instance"), 404},
+		"fragment for system tokens":        {service, good, fragment("ias-t1@instance"), 200},
+		"fragment for users without a user": {service, good, fragment("ias-user-t1@instance"), 404},
+		"fragment for users with a user":    {service, good, fragment("ias-user-t1@instance", "X-user-token", user), 200},
+		"X-tenant beside a user":            {service, good, fragment("ias-user-t1@instance", "X-user-token", user, "X-tenant", "t1"), 400},
+		"user token with a prefix":          {service, good, fragment("ias-user-t1@instance", "X-user-token", "Bearer "+user), 401},
+		"expired user token":                {service, good, fragment("ias-user-t1@instance", "X-user-token", expired), 401},
+		"user of another tenant":            {service, good, fragment("ias-user-t1@instance", "X-user-token", ofAnother), 400},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := call(t, c, test.url, test.bearer, append([]string{"Accept", "application/json"}, test.header...)...)
-			if r.StatusCode != test.status || r.StatusCode != 200 && r.field("ErrorMessage") == "" {
-				t.Errorf("got %s %s, want %d", r.Status, r.text, test.status)
+			r := get(t, client, test.url, test.token, append([]string{"Accept", "application/json"}, test.header...)...)
+			assertStatus(t, "response", r, test.status)
+			if r.StatusCode != 200 && r.field("ErrorMessage") == "" {
+				t.Errorf("the error has no ErrorMessage: %s", r.text)
 			}
 		})
 	}
-	for _, url := range []string{destinationURL(srv), labelURL(srv, agwtest.LabelMCP)} {
-		r := do(t, c, request(t, "POST", url, "", "Authorization", "Bearer "+service))
-		if r.StatusCode != 405 {
-			t.Errorf("POST: %s", r.Status)
-		}
-	}
-}
-
-func TestClientIDOfDestination(t *testing.T) {
-	t.Parallel()
-	srv := start(t, agwtest.Options{ClientID: "my-agent"})
-	c := client(t, srv)
-	r := call(t, c, destinationURL(srv)+"?$skipTokenRetrieval=true", serviceToken(t, srv, c, "provider"), "Accept", "application/json")
-	if d := destinationOf(t, r); d.Configuration["clientId"] != "my-agent" || d.Tokens != nil {
-		t.Errorf("got %+v", d)
+	for endpoint, url := range map[string]string{"destination": good, "fragments": labelURL(srv, "agw.mcp.server")} {
+		r := send(t, client, newRequest(t, "POST", url, "", "Authorization", "Bearer "+service))
+		assertStatus(t, endpoint+": method POST", r, 405)
 	}
 }
 
 func TestFragmentSearch(t *testing.T) {
 	t.Parallel()
-	srv := start(t, agwtest.Options{})
-	c := client(t, srv)
-	service := serviceToken(t, srv, c, "t1")
+	srv := startServer(t, agwtest.Options{})
+	client := newClient(t, srv)
+	service := obtainServiceToken(t, srv, client, "t1")
+	const anError = "an error"
 	tests := map[string]struct {
 		filter string
-		want   string // names, "!" for a 400
+		want   string // names, or anError
 	}{
 		"as documented":  {"Label['sap-managed-runtime-type'] HAS ('subscriber.ias')", "ias-t1"},
 		"blanks":         {" label [ 'sap-managed-runtime-type' ]has( 'subscriber.ias' ) ", "ias-t1"},
-		"several":        {"Label['sap-managed-runtime-type'] HAS ('subscriber.ias','subscriber.ias.user')", "ias-t1 ias-user-t1"},
+		"two values":     {"Label['sap-managed-runtime-type'] HAS ('subscriber.ias','subscriber.ias.user')", "ias-t1 ias-user-t1"},
 		"unknown value":  {"Label['sap-managed-runtime-type'] HAS ('x')", ""},
 		"other label":    {"Label['x'] HAS ('subscriber.ias')", ""},
 		"quoted quote":   {"Label['sap-managed-runtime-type'] HAS ('it''s')", ""},
-		"empty":          {"", "!"},
-		"no quotes":      {"Label[sap-managed-runtime-type] HAS (subscriber.ias)", "!"},
-		"no parentheses": {"Label['sap-managed-runtime-type'] HAS 'subscriber.ias'", "!"},
-		"open quote":     {"Label['sap-managed-runtime-type'] HAS ('subscriber.ias)", "!"},
-		"open list":      {"Label['sap-managed-runtime-type'] HAS ('subscriber.ias'", "!"},
-		"empty value":    {"Label['sap-managed-runtime-type'] HAS ('')", "!"},
-		"more after it":  {"Label['sap-managed-runtime-type'] HAS ('subscriber.ias') and x", "!"},
-		"other function": {"Label['sap-managed-runtime-type'] EQ ('subscriber.ias')", "!"},
-		"an injection":   {"Label['sap-managed-runtime-type'] HAS ('x' or 'y')", "!"},
+		"empty":          {"", anError},
+		"no quotes":      {"Label[sap-managed-runtime-type] HAS (subscriber.ias)", anError},
+		"no parentheses": {"Label['sap-managed-runtime-type'] HAS 'subscriber.ias'", anError},
+		"open quote":     {"Label['sap-managed-runtime-type'] HAS ('subscriber.ias)", anError},
+		"open list":      {"Label['sap-managed-runtime-type'] HAS ('subscriber.ias'", anError},
+		"empty value":    {"Label['sap-managed-runtime-type'] HAS ('')", anError},
+		"empty values":   {"Label['sap-managed-runtime-type'] HAS ('','')", anError},
+		"more after it":  {"Label['sap-managed-runtime-type'] HAS ('subscriber.ias') and x", anError},
+		"other function": {"Label['sap-managed-runtime-type'] EQ ('subscriber.ias')", anError},
+		"an injection":   {"Label['sap-managed-runtime-type'] HAS ('x' or 'y')", anError},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := call(t, c, filterURL(srv, test.filter), service)
-			if test.want == "!" {
+			r := get(t, client, filterURL(srv, test.filter), service)
+			if test.want == anError {
 				if r.StatusCode != 400 || r.field("ErrorMessage") == "" {
-					t.Errorf("got %s %s", r.Status, r.text)
+					t.Errorf("filter %q: got status %s and body %s, want 400 and an ErrorMessage", test.filter, r.Status, r.text)
 				}
 				return
 			}
-			if got := strings.Join(fragmentNames(t, r), " "); got != test.want {
-				t.Errorf("got %q", got)
+			if got := strings.Join(decodeFragmentNames(t, r), " "); got != test.want {
+				t.Errorf("filter %q: got the fragments %q, want %q", test.filter, got, test.want)
 			}
 		})
 	}
 }
 
-func TestFragmentsCanBeSet(t *testing.T) {
+func TestDefaultFragmentsOfServers(t *testing.T) {
 	t.Parallel()
-	srv := start(t, agwtest.Options{})
-	c := client(t, srv)
-	service := serviceToken(t, srv, c, "t1")
-	search := labelURL(srv, agwtest.LabelSystem)
-	ask := func(fragment string) int {
-		return call(t, c, destinationURL(srv), service, "Accept", "application/json", "X-fragment-name", fragment+"@instance").StatusCode
-	}
-	srv.SetFragments("t1", agwtest.LabelSystem, agwtest.Fragment{Properties: map[string]string{"URL": "x"}}, agwtest.Fragment{Name: "new"})
-	if names := fragmentNames(t, call(t, c, search, service)); len(names) != 2 || names[0] != "" || names[1] != "new" {
-		t.Errorf("set: %q", names)
-	}
-	if ask("new") != 200 || ask("ias-t1") != 404 {
-		t.Error("the destinations do not know the fragments that were set")
-	}
-	srv.SetFragments("t1", agwtest.LabelSystem)
-	if r := call(t, c, search, service); r.text != "[]" {
-		t.Errorf("none: %s", r.text)
-	}
-	srv.SetRawFragments("t1", agwtest.LabelSystem, `{"not":"a list"}`)
-	if r := call(t, c, search, service); r.text != `{"not":"a list"}` || ask("new") != 404 {
-		t.Errorf("raw: %s", r.text)
-	}
-	srv.SetRawFragments("t1", agwtest.LabelSystem, `[7, {"fragmentName":"lower"}]`)
-	if ask("lower") != 200 {
-		t.Error("fragmentName is not known")
-	}
-	if names := fragmentNames(t, call(t, c, labelURL(srv, agwtest.LabelA2A), service)); len(names) != 2 {
-		t.Errorf("agents: %q", names)
+	srv := startServer(t, agwtest.Options{SecondGateway: []string{"t1"}, Dependencies: []agwtest.Dependency{{ORDID: "o", GlobalTenantID: "g"}}})
+	client := newClient(t, srv)
+	service := obtainServiceToken(t, srv, client, "t1")
+	for label, kind := range map[string]string{"agw.mcp.server": "mcp", "agw.a2a.server": "a2a"} {
+		r := get(t, client, labelURL(srv, label), service)
+		want := `[{"FragmentName":"` + kind + `-o","URL":"` + srv.TenantGatewayURL("t1") + `/v1/` + kind + `/o/g"}]`
+		if r.text != want {
+			t.Errorf("fragments labeled %s: got %s, want %s", label, r.text, want)
+		}
 	}
 }
 
-func TestDestinationKnobs(t *testing.T) {
+func TestFragmentsCanBeSet(t *testing.T) {
 	t.Parallel()
-	srv := start(t, agwtest.Options{})
-	c := client(t, srv)
-	service := serviceToken(t, srv, c, "t1")
-	ask := func(header ...string) destination {
-		return destinationOf(t, call(t, c, destinationURL(srv), service,
-			append([]string{"Accept", "application/json", "X-fragment-name", "ias-t1@instance"}, header...)...))
+	srv := startServer(t, agwtest.Options{})
+	client := newClient(t, srv)
+	service := obtainServiceToken(t, srv, client, "t1")
+	search := func() result { return get(t, client, labelURL(srv, "subscriber.ias"), service) }
+	assertTokenWith := func(fragment string, status int) {
+		t.Helper()
+		r := get(t, client, destinationURL(srv), service, "Accept", "application/json", "X-fragment-name", fragment+"@instance")
+		assertStatus(t, "destination with the fragment "+fragment, r, status)
 	}
-	srv.SetDestinationProperty("URL", nil)
+	for _, test := range []struct {
+		name, body     string
+		known, unknown string // fragments
+	}{
+		{"a list", `[{"URL":"x"}, {"FragmentName":"new"}]`, "new", "ias-t1"},
+		{"an empty list", `[]`, "", "new"},
+		{"not a list", `{"not":"a list"}`, "", "new"},
+		{"a list with something else", `[7, {"fragmentName":"lower"}]`, "lower", "new"},
+	} {
+		srv.SetFragments("t1", "subscriber.ias", test.body)
+		if r := search(); r.StatusCode != 200 || r.text != test.body {
+			t.Errorf("%s: got status %s and body %s, want the body that was set, %s", test.name, r.Status, r.text, test.body)
+		}
+		if test.known != "" {
+			assertTokenWith(test.known, 200)
+		}
+		assertTokenWith(test.unknown, 404)
+	}
+	if names := decodeFragmentNames(t, get(t, client, labelURL(srv, "agw.a2a.server"), service)); len(names) != 2 {
+		t.Errorf("fragments with another label: got %q, want the two default ones", names)
+	}
+	other := obtainServiceToken(t, srv, client, "t2")
+	if names := decodeFragmentNames(t, get(t, client, labelURL(srv, "subscriber.ias"), other)); !slices.Equal(names, []string{"ias-t2"}) {
+		t.Errorf("fragments of another tenant: got %q, want ias-t2, the default one", names)
+	}
+}
+
+func TestTokensOfDestinations(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t, agwtest.Options{})
+	client := newClient(t, srv)
+	service := obtainServiceToken(t, srv, client, "t1")
+
+	if a, b := getDestination(t, srv, client, service, "ias-t1"), getDestination(t, srv, client, service, "ias-t1"); a.Tokens[0].Value == b.Tokens[0].Value {
+		t.Error("two requests got the same token, want a new one each")
+	}
 	srv.Destinations.SetField("expires_in", "-5")
-	srv.ShapeAuthTokens(func(entry map[string]any) []any { return []any{map[string]any{"error": "first"}, entry} })
-	d := ask()
-	if _, has := d.Configuration["URL"]; has || len(d.Tokens) != 2 || d.Tokens[0].Error != "first" || d.Tokens[1].ExpiresIn != "-5" {
-		t.Errorf("got %+v", d)
-	}
-	srv.ShapeAuthTokens(nil)
-	srv.Destinations.ResetToken()
-
-	if a, b := ask(), ask(); a.Tokens[0].Value == b.Tokens[0].Value {
-		t.Error("tokens are cached without being told so")
-	}
-	srv.CacheTokens(true)
-	first := ask().Tokens[0]
-	if ask().Tokens[0].Value != first.Value {
-		t.Error("tokens are not cached")
-	}
-	srv.CacheTokens(false)
-	srv.Destinations.SetLifetime(500 * time.Millisecond)
-	srv.CacheTokens(true)
-	if a, b := ask().Tokens[0], ask().Tokens[0]; a.Value == b.Value || a.ExpiresIn != "0" {
-		t.Errorf("a token of no life is cached: %+v", a)
+	if got := getDestination(t, srv, client, service, "ias-t1").Tokens[0].ExpiresIn; got != "-5" {
+		t.Errorf("overridden expires_in: got %q, want -5", got)
 	}
 
+	bob := []string{"X-user-token", srv.UserToken(agwtest.User{Name: "bob", Tenant: "t1"})}
 	srv.Destinations.RefuseUser("bob", true)
-	bob := []string{"X-fragment-name", "ias-user-t1@instance", "X-user-token", srv.UserToken(agwtest.User{Name: "bob", Tenant: "t1"})}
-	if d := ask(bob...); d.Tokens[0].Error == "" || d.Tokens[0].Value != "" {
-		t.Errorf("refused user: %+v", d)
+	if got := getDestination(t, srv, client, service, "ias-user-t1", bob...).Tokens[0]; got.Error == "" || got.Value != "" {
+		t.Errorf("a refused user: got %+v, want an error in place of the token", got)
 	}
 	srv.Destinations.RefuseUser("bob", false)
-	if d := ask(bob...); d.Tokens[0].Error != "" {
-		t.Errorf("accepted user: %+v", d)
-	}
-	srv.RevokeServiceTokens()
-	if r := call(t, c, destinationURL(srv), service); r.StatusCode != 401 {
-		t.Errorf("revoked service token: %s", r.Status)
+	if got := getDestination(t, srv, client, service, "ias-user-t1", bob...).Tokens[0]; got.Error != "" || got.Value == "" {
+		t.Errorf("a user who is no longer refused: got %+v, want a token", got)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/agwgo/agw/agwtest"
 )
 
-// A gateway that refuses once, and an agent that is told so.
+// The gateway is unavailable once, and then responds again.
 func ExampleStart() {
 	srv, err := agwtest.Start(agwtest.Options{})
 	if err != nil {
@@ -43,8 +43,8 @@ func ExampleStart() {
 }
 
 // The token service says what is wrong with a request.
-func ExampleServer_TokenURLNoClientCert() {
-	srv, err := agwtest.Start(agwtest.Options{ClientID: "my-agent"})
+func ExampleServer_CustomerEnv() {
+	srv, err := agwtest.Start(agwtest.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -53,7 +53,8 @@ func ExampleServer_TokenURLNoClientCert() {
 	transport := srv.Transport()
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport}
-	resp, err := client.PostForm(srv.TokenURLNoClientCert(), url.Values{"client_id": {"my-agent"}})
+	tokenURL := srv.CustomerEnv()["INTEGRATION_AUTH_URL"]
+	resp, err := client.PostForm(tokenURL, url.Values{"client_id": {srv.ClientID()}})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -94,18 +95,18 @@ func callAs(srv *agwtest.Server, base http.RoundTripper, user agwtest.User, path
 		"token_format": {"jwt"},
 	}
 	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": {"application/json"}}
-	answer := fetch(base, http.MethodPost, srv.TokenURLNoClientCert(), header, form.Encode())
+	response := fetch(base, http.MethodPost, srv.CustomerEnv()["INTEGRATION_AUTH_URL"], header, form.Encode())
 	var token struct {
 		AccessToken string `json:"access_token"`
 	}
-	if err := json.Unmarshal([]byte(answer), &token); err != nil {
+	if err := json.Unmarshal([]byte(response), &token); err != nil {
 		return err.Error()
 	}
 	return fetch(base, http.MethodGet, srv.GatewayURL()+path, http.Header{"Authorization": {"Bearer " + token.AccessToken}}, "")
 }
 
-func fetch(base http.RoundTripper, method, url string, header http.Header, body string) string {
-	req, err := http.NewRequest(method, url, strings.NewReader(body))
+func fetch(base http.RoundTripper, method, url string, header http.Header, form string) string {
+	req, err := http.NewRequest(method, url, strings.NewReader(form))
 	if err != nil {
 		return err.Error()
 	}
@@ -115,9 +116,9 @@ func fetch(base http.RoundTripper, method, url string, header http.Header, body 
 		return err.Error()
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
+	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return err.Error()
 	}
-	return string(answer)
+	return string(body)
 }

@@ -9,132 +9,122 @@ import (
 	"time"
 )
 
-// Fault is one deviation of a service from what it should answer. Its parts
-// combine: Latency and Hang come first, then the answer is replaced (Status,
-// Body, Redirect, Leak, Handler) or, when none of those is set, is the true one, and
-// last it may be mangled (Padding, TruncateAfter, Reset).
+// Fault is one deviation of a service from what it should respond. Its parts
+// combine: Latency and Hang come first; then the response is replaced (Status,
+// Body, Redirect, Leak, Handler) or, if none of these is set, is the true one;
+// last it may be damaged (Padding, TruncateAfter, Reset).
 type Fault struct {
-	// Times is the number of answers it befalls when given to [Service.Inject];
-	// 0 means 1.
+	// Times is the number of responses that the fault is for when it is given to
+	// [Service.Inject]; 0 means 1.
 	Times int
 
-	// Latency delays the answer; it ends early when the client goes.
+	// Latency delays the response. The delay ends early when the client goes.
 	Latency time.Duration
-	// Hang withholds the answer until [Service.Release], [Server.Close] or the
-	// client's going.
+	// Hang withholds the response until [Service.Release], [Server.Close], or
+	// the client has gone.
 	Hang bool
 
-	// Status replaces the answer by one of this status code. With Body but
+	// Status replaces the response by one with this status code. With Body but
 	// without Status the code is 200.
 	Status int
-	// ContentType of the replaced answer; "" means application/json.
-	ContentType string
-	// Body of the replaced answer.
+	// Body of the replaced response. Its Content-Type is application/json unless
+	// Header says otherwise.
 	Body string
-	// Redirect answers with this Location; Status is 307 unless set.
+	// Redirect responds with this Location; Status is 307 unless set.
 	Redirect string
-	// Leak answers with an RFC 6749 error whose description repeats the
-	// credentials that the request carried; Status is 400 unless set.
+	// Leak responds with an error of RFC 6749 section 5.2 whose description
+	// repeats the credentials that the request carried; Status is 400 unless set.
 	Leak bool
-	// Handler answers in place of the service, for whatever the other fields do
+	// Handler responds in place of the service, for whatever the other fields do
 	// not offer. It finds the form of a token request in r.PostForm.
 	Handler http.Handler
 	// RetryAfter is the value of a Retry-After header: seconds or a date.
 	RetryAfter string
-	// Header is added to the answer.
+	// Header is added to the response.
 	Header http.Header
 
 	// Padding puts that many bytes of white space before the body, which leaves
-	// JSON valid: an answer of 10 MiB is Padding: 10 << 20.
+	// JSON valid: a response of 10 MiB is Padding: 10 << 20.
 	Padding int
 	// TruncateAfter ends the body after that many bytes as if it were complete;
 	// 0 means no truncation.
 	TruncateAfter int
-	// Reset cuts the connection (the stream in HTTP/2) after ResetAfter bytes of
-	// the body, or before any answer when ResetAfter is 0.
-	Reset      bool
-	ResetAfter int
+	// Reset cuts the connection (the stream in HTTP/2) after TruncateAfter bytes
+	// of the body, or before any response if TruncateAfter is 0.
+	Reset bool
 }
 
-func (f *Fault) replaces() bool {
-	return f.Status != 0 || f.Body != "" || f.Redirect != "" || f.Leak || f.Handler != nil
-}
-
-// Service is the handle on one service of the double: what goes wrong there,
-// and what its connections saw.
+// Service is the handle on one service of the double: on what goes wrong there,
+// and on what its connections saw.
 type Service struct {
 	name  string
 	meter *meter
 	done  <-chan struct{} // closed when the server closes
 
-	mu     sync.Mutex
-	queue  []Fault
-	decide func(Request) *Fault
-	see    func(Request)
-	gate   chan struct{} // closed by Release
+	mu         sync.Mutex
+	queue      []Fault
+	decide     func(Request) *Fault
+	onResponse func(Request)
+	release    chan struct{} // closed by Release
 }
 
 func newService(name string, m *meter, done <-chan struct{}) *Service {
-	return &Service{name: name, meter: m, done: done, gate: make(chan struct{})}
+	return &Service{name: name, meter: m, done: done, release: make(chan struct{})}
 }
 
-// Inject has the next answers go wrong, one fault after the other.
+// Inject makes the next responses go wrong, one fault after the other.
 func (s *Service) Inject(faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queue = append(s.queue, faults...)
 }
 
-// OnRequest has decide look at each request for which no injected fault is
-// left; nil means the true answer. It is called concurrently and may block.
-// A nil decide removes the one before.
+// OnRequest has decide choose the fault of each request for which no injected
+// fault is left; nil means the true response. It is called concurrently and may
+// block. A nil decide removes the one before.
 func (s *Service) OnRequest(decide func(Request) *Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.decide = decide
 }
 
-// OnAnswer has see look at each request when its answer is complete, or has been
-// cut off, but before the connection is free for the next one. It is called
-// concurrently. A nil see removes the one before.
-func (s *Service) OnAnswer(see func(Request)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.see = see
-}
-
-// answered tells that a request has its answer.
-func (s *Service) answered(r Request) {
-	s.mu.Lock()
-	see := s.see
-	s.mu.Unlock()
-	if see != nil {
-		see(r)
-	}
-}
-
-// Heal drops all faults that are still to come.
-func (s *Service) Heal() {
+// ClearFaults removes the injected faults that are left and the function of
+// [Service.OnRequest]. Requests that hang need a [Service.Release].
+func (s *Service) ClearFaults() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queue, s.decide = nil, nil
 }
 
-// Release lets go of the requests and streams that hang now.
+// Release lets the requests and streams continue that hang now.
 func (s *Service) Release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	close(s.gate)
-	s.gate = make(chan struct{})
+	close(s.release)
+	s.release = make(chan struct{})
 }
 
-// Meter tells what the origin of the service saw since the start or the last
-// [Server.ResetCounts]. Services that share an origin share its meter: the
-// fragments and the destinations, and the two gateways.
-func (s *Service) Meter() Meter { return s.meter.snapshot() }
+// OnResponse has observe look at each request when its response is complete, or
+// has been cut off, but before the connection is free for the next request. It
+// is called concurrently. A nil observe removes the one before.
+func (s *Service) OnResponse(observe func(Request)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onResponse = observe
+}
 
-// next takes the fault for the request, nil for none.
-func (s *Service) next(r Request) *Fault {
+// responded tells the function of OnResponse about a request.
+func (s *Service) responded(r Request) {
+	s.mu.Lock()
+	observe := s.onResponse
+	s.mu.Unlock()
+	if observe != nil {
+		observe(r)
+	}
+}
+
+// nextFault takes the fault for the request, nil for none.
+func (s *Service) nextFault(r Request) *Fault {
 	s.mu.Lock()
 	decide := s.decide
 	if len(s.queue) > 0 {
@@ -152,22 +142,13 @@ func (s *Service) next(r Request) *Fault {
 	return decide(r)
 }
 
-// wait blocks for the time d, or with d < 0 until Release, and reports whether
-// the request is still to be answered.
-func (s *Service) wait(r *http.Request, d time.Duration) bool {
-	s.mu.Lock()
-	gate := s.gate
-	s.mu.Unlock()
-	var after <-chan time.Time
-	if d >= 0 {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		after, gate = timer.C, nil
-	}
+// sleep blocks for the time d and reports whether the request is still to be
+// responded to.
+func (s *Service) sleep(r *http.Request, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
 	select {
-	case <-after:
-		return true
-	case <-gate:
+	case <-timer.C:
 		return true
 	case <-r.Context().Done():
 		return false
@@ -176,14 +157,30 @@ func (s *Service) wait(r *http.Request, d time.Duration) bool {
 	}
 }
 
-// answer lets the fault happen and reports whether the true answer is still to
-// be given, through w. It panics with http.ErrAbortHandler, as net/http wants
-// it, to cut the connection.
-func (s *Service) answer(w *answer, r *http.Request, d *Request, f *Fault) (proceed bool) {
-	if f.Latency > 0 && !s.wait(r, f.Latency) || f.Hang && !s.wait(r, -1) {
+// hang blocks until Release and reports whether the request is still to be
+// responded to.
+func (s *Service) hang(r *http.Request) bool {
+	s.mu.Lock()
+	release := s.release
+	s.mu.Unlock()
+	select {
+	case <-release:
+		return true
+	case <-r.Context().Done():
+		return false
+	case <-s.done:
+		return false
+	}
+}
+
+// apply lets the fault f of the request r, recorded as d, happen, and reports
+// whether the true response is still to be given, through w. It panics with
+// http.ErrAbortHandler, as net/http wants it, to cut the connection.
+func (s *Service) apply(f *Fault, w *response, r *http.Request, d *Request) (proceed bool) {
+	if f.Latency > 0 && !s.sleep(r, f.Latency) || f.Hang && !s.hang(r) {
 		panic(http.ErrAbortHandler)
 	}
-	if f.Reset && f.ResetAfter <= 0 {
+	if f.Reset && f.TruncateAfter <= 0 {
 		panic(http.ErrAbortHandler)
 	}
 	w.fault = f
@@ -193,51 +190,40 @@ func (s *Service) answer(w *answer, r *http.Request, d *Request, f *Fault) (proc
 	if f.RetryAfter != "" {
 		w.Header().Set("Retry-After", f.RetryAfter)
 	}
-	if !f.replaces() {
-		return true
-	}
-	f.replace(w, r, d)
-	return false
-}
-
-func (f *Fault) replace(w http.ResponseWriter, r *http.Request, d *Request) {
 	status := f.Status
 	switch {
 	case f.Handler != nil:
 		f.Handler.ServeHTTP(w, r)
-		return
+		return false
 	case f.Redirect != "":
 		w.Header().Set("Location", f.Redirect)
 		status = orDefault(status, http.StatusTemporaryRedirect)
 	case f.Leak:
-		writeOAuthError(w, orDefault(status, http.StatusBadRequest), "invalid_request", "refused: "+d.secrets()+f.Body)
-		return
+		(&oauthError{orDefault(status, http.StatusBadRequest), codeInvalidRequest, "refused: " + d.secrets() + f.Body}).write(w)
+		return false
+	case f.Status == 0 && f.Body == "":
+		return true
 	}
-	w.Header().Set("Content-Type", orDefault(f.ContentType, "application/json"))
+	if w.Header().Get("Content-Type") == "" {
+		w.Header().Set("Content-Type", "application/json")
+	}
 	w.WriteHeader(orDefault(status, http.StatusOK))
 	_, _ = io.WriteString(w, f.Body)
+	return false
 }
 
 // secrets lists the credentials that came with a request.
-func (d *Request) secrets() string {
+func (r *Request) secrets() string {
 	parts := []string{}
 	for _, name := range []string{"client_id", "client_secret", "assertion"} {
-		if v := d.Form.Get(name); v != "" {
+		if v := r.Form.Get(name); v != "" {
 			parts = append(parts, name+"="+v)
 		}
 	}
 	for _, name := range []string{"Authorization", "X-User-Token"} {
-		if v := d.Header.Get(name); v != "" {
+		if v := r.Header.Get(name); v != "" {
 			parts = append(parts, name+": "+v)
 		}
 	}
 	return strings.Join(parts, " ")
-}
-
-func orDefault[T comparable](value, fallback T) T {
-	var zero T
-	if value == zero {
-		return fallback
-	}
-	return value
 }

@@ -2,118 +2,85 @@ package agwtest
 
 import (
 	"encoding/json"
-	"maps"
+	"errors"
 	"net/http"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 )
 
-// Values of the label sap-managed-runtime-type that fragments are found by.
+const fragmentsPath = "/destination-configuration/v1/instanceDestinationFragments"
+
+// The label of fragments that are searched for, and its values.
 const (
-	LabelSystem = "subscriber.ias"      // the fragment for technical tokens
-	LabelUser   = "subscriber.ias.user" // the fragment for tokens of a user
-	LabelMCP    = "agw.mcp.server"      // an MCP server of the tenant
-	LabelA2A    = "agw.a2a.server"      // an A2A agent of the tenant
+	labelName   = "sap-managed-runtime-type"
+	labelSystem = "subscriber.ias"      // the fragment for system tokens
+	labelUser   = "subscriber.ias.user" // the fragment for tokens of users
+	labelMCP    = "agw.mcp.server"      // an MCP server of the tenant
+	labelA2A    = "agw.a2a.server"      // an A2A agent of the tenant
 )
 
-const (
-	labelName     = "sap-managed-runtime-type"
-	fragmentsPath = "/destination-configuration/v1/instanceDestinationFragments"
-)
-
-// Fragment is a destination fragment of a tenant.
-type Fragment struct {
-	// Name is the property FragmentName, left out when "".
-	Name string
-	// Properties are all others, such as URL.
-	Properties map[string]string
-}
-
-func (f Fragment) object() map[string]string {
-	object := map[string]string{}
-	maps.Copy(object, f.Properties)
-	if f.Name != "" {
-		object["FragmentName"] = f.Name
-	}
-	return object
-}
-
-type fragmentKey struct{ tenant, label string }
-
-// fragmentStore holds the lists that tests have set, as JSON. Every other
-// tenant has the default ones.
-type fragmentStore struct {
+// fragmentSets holds the lists that tests have set, as JSON. All others are the
+// default ones.
+type fragmentSets struct {
 	mu   sync.RWMutex
 	sets map[fragmentKey]string
 }
 
-// SetFragments replaces a tenant's fragments with a label. Without any, the
-// list is empty.
-func (s *Server) SetFragments(tenant, label string, fragments ...Fragment) {
-	s.SetRawFragments(tenant, label, renderFragments(fragments))
+type fragmentKey struct{ tenant, label string }
+
+// SetFragments has the Destination Service respond with body when a tenant's
+// fragments are searched for with a value of the label sap-managed-runtime-type:
+// "subscriber.ias" (the fragment for system tokens), "subscriber.ias.user" (for
+// tokens of users), "agw.mcp.server" or "agw.a2a.server" (with the URL of a
+// server or agent). By the contract, body is a JSON array of objects such as
+//
+//	{"FragmentName": "ias", "URL": "https://…"}
+//
+// It is not checked, so that it can break the contract. A token can be requested
+// with the fragments that body names.
+//
+// Unless they are set, a tenant has one fragment for each kind of token, and an
+// MCP server and an A2A agent for each of [Options.Dependencies].
+func (s *Server) SetFragments(tenant, label, body string) {
+	s.fragmentSets.mu.Lock()
+	defer s.fragmentSets.mu.Unlock()
+	if s.fragmentSets.sets == nil {
+		s.fragmentSets.sets = map[fragmentKey]string{}
+	}
+	s.fragmentSets.sets[fragmentKey{tenant, label}] = body
 }
 
-// SetRawFragments has the Destination Service answer with body, which need not
-// be what the contract says, to a search for that label. The fragments that it
-// names, if it does, are known to the destinations.
-func (s *Server) SetRawFragments(tenant, label, body string) {
-	s.fragments.mu.Lock()
-	defer s.fragments.mu.Unlock()
-	if s.fragments.sets == nil {
-		s.fragments.sets = map[fragmentKey]string{}
-	}
-	s.fragments.sets[fragmentKey{tenant, label}] = body
-}
-
-// DefaultFragments are the fragments that a tenant has unless they were set: one
-// for each kind of token, named after the tenant, and an MCP server and an A2A
-// agent for each of [Options.Dependencies].
-func (s *Server) DefaultFragments(tenant, label string) []Fragment {
-	switch label {
-	case LabelSystem:
-		return []Fragment{{Name: "ias-" + tenant}}
-	case LabelUser:
-		return []Fragment{{Name: "ias-user-" + tenant}}
-	case LabelMCP:
-		return s.endpointFragments(tenant, "mcp")
-	case LabelA2A:
-		return s.endpointFragments(tenant, "a2a")
-	}
-	return nil
-}
-
-func (s *Server) endpointFragments(tenant, kind string) []Fragment {
-	var fragments []Fragment
-	for _, d := range s.options.Dependencies {
-		fragments = append(fragments, Fragment{
-			Name:       kind + "-" + d.OrdID,
-			Properties: map[string]string{"URL": s.TenantGatewayURL(tenant) + "/v1/" + kind + "/" + d.OrdID + "/" + d.GlobalTenantID},
-		})
-	}
-	return fragments
-}
-
-func renderFragments(fragments []Fragment) string {
-	objects := []map[string]string{}
-	for _, f := range fragments {
-		objects = append(objects, f.object())
-	}
-	body, err := json.Marshal(objects)
-	if err != nil {
-		return "[]"
-	}
-	return string(body)
-}
-
-// fragmentsBody is the answer to a search for one label.
+// fragmentsBody is the response to a search for one label.
 func (s *Server) fragmentsBody(tenant, label string) string {
-	s.fragments.mu.RLock()
-	body, set := s.fragments.sets[fragmentKey{tenant, label}]
-	s.fragments.mu.RUnlock()
+	s.fragmentSets.mu.RLock()
+	body, set := s.fragmentSets.sets[fragmentKey{tenant, label}]
+	s.fragmentSets.mu.RUnlock()
 	if set {
 		return body
 	}
-	return renderFragments(s.DefaultFragments(tenant, label))
+	fragments := []map[string]string{}
+	endpoints := func(kind string) {
+		for _, d := range s.options.Dependencies {
+			fragments = append(fragments, map[string]string{
+				"FragmentName": kind + "-" + d.ORDID,
+				"URL":          s.TenantGatewayURL(tenant) + "/v1/" + kind + "/" + d.ORDID + "/" + d.GlobalTenantID,
+			})
+		}
+	}
+	switch label {
+	case labelSystem:
+		fragments = append(fragments, map[string]string{"FragmentName": "ias-" + tenant})
+	case labelUser:
+		fragments = append(fragments, map[string]string{"FragmentName": "ias-user-" + tenant})
+	case labelMCP:
+		endpoints("mcp")
+	case labelA2A:
+		endpoints("a2a")
+	}
+	list, _ := json.Marshal(fragments)
+	return string(list)
 }
 
 // hasFragment reports whether a tenant has a fragment of that name and label.
@@ -126,14 +93,14 @@ func (s *Server) hasFragment(tenant, label, name string) bool {
 	})
 }
 
-// serveFragments lists the fragments of the bearer's tenant.
+// serveFragments lists the fragments of the bearer token's tenant.
 func (s *Server) serveFragments(w http.ResponseWriter, r *http.Request) {
 	c, problem := s.checkServiceToken(r)
 	if problem != nil {
 		problem.write(w)
 		return
 	}
-	f, err := parseFilter(r.URL.Query().Get("$filter"))
+	label, values, err := parseFilter(r.URL.Query().Get("$filter"))
 	switch {
 	case r.Method != http.MethodGet:
 		(&serviceError{http.StatusMethodNotAllowed, "the method is not GET"}).write(w)
@@ -141,23 +108,56 @@ func (s *Server) serveFragments(w http.ResponseWriter, r *http.Request) {
 		(&serviceError{http.StatusBadRequest, err.Error()}).write(w)
 	default:
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(s.searchFragments(c.Tenant, f)))
+		_, _ = w.Write([]byte(s.searchFragments(c.Tenant, label, values)))
 	}
 }
 
-func (s *Server) searchFragments(tenant string, f filter) string {
+func (s *Server) searchFragments(tenant, label string, values []string) string {
 	switch {
-	case f.label != labelName:
+	case label != labelName:
 		return "[]"
-	case len(f.values) == 1:
-		return s.fragmentsBody(tenant, f.values[0])
+	case len(values) == 1:
+		return s.fragmentsBody(tenant, values[0])
 	}
 	all := []json.RawMessage{}
-	for _, value := range f.values {
+	for _, value := range values {
 		var list []json.RawMessage
 		_ = json.Unmarshal([]byte(s.fragmentsBody(tenant, value)), &list)
 		all = append(all, list...)
 	}
 	body, _ := json.Marshal(all)
 	return string(body)
+}
+
+// quoted is a string of a filter that is not empty.
+const quoted = `'(?:[^']|'')+'`
+
+var (
+	quotedString = regexp.MustCompile(quoted)
+	// filterSyntax has a group for the label and one for the list of values.
+	filterSyntax = regexp.MustCompile("^[ \t]*" + strings.Join([]string{
+		`[Ll][Aa][Bb][Ee][Ll]`, `\[`, `(` + quoted + `)`, `\]`,
+		`[Hh][Aa][Ss]`, `\(`, `(` + quoted + `(?:[ \t]*,[ \t]*` + quoted + `)*)`, `\)`,
+	}, `[ \t]*`) + "[ \t]*$")
+)
+
+var errFilter = errors.New("$filter is not of the form Label['name'] HAS ('value', …)")
+
+// parseFilter parses the $filter of the fragments endpoint, which searches for
+// fragments whose label has one of the values,
+//
+//	Label['name'] HAS ('value', …)
+//
+// with white space between any two symbols, keywords in any case and quotes
+// within strings doubled, as OData writes them.
+func parseFilter(text string) (label string, values []string, err error) {
+	groups := filterSyntax.FindStringSubmatch(text)
+	if groups == nil {
+		return "", nil, errFilter
+	}
+	unquote := func(quoted string) string { return strings.ReplaceAll(quoted[1:len(quoted)-1], "''", "'") }
+	for _, quoted := range quotedString.FindAllString(groups[2], -1) {
+		values = append(values, unquote(quoted))
+	}
+	return unquote(groups[1]), values, nil
 }

@@ -2,6 +2,7 @@ package agwtest_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,52 +14,40 @@ import (
 	"github.com/agwgo/agw/agwtest"
 )
 
-// withToken starts a double and obtains the token of a user.
-func withToken(t *testing.T, options agwtest.Options) (*agwtest.Server, *http.Client, string) {
-	t.Helper()
-	srv := start(t, options)
-	c := client(t, srv)
-	return srv, c, token(t, srv, c, userForm(srv, srv.UserToken(agwtest.User{Name: "alice"})))
-}
-
-func TestGatewayChecksBearer(t *testing.T) {
+func TestGatewayChecksToken(t *testing.T) {
 	t.Parallel()
-	srv, c, good := withToken(t, agwtest.Options{})
+	srv, client, good := startWithToken(t, agwtest.Options{})
 	srv.Tokens.SetLifetime(-time.Second)
-	expired := token(t, srv, c, systemForm(srv))
-	srv.Tokens.SetLifetime(time.Hour)
-	srv.Tokens.SetClaim("aud", "urn:x")
-	stray := token(t, srv, c, systemForm(srv))
-	srv.Tokens.ResetToken()
-	other := start(t, agwtest.Options{})
+	expired := obtainToken(t, srv, client, systemForm(srv))
+	other := startServer(t, agwtest.Options{})
 	tests := map[string]struct {
 		authorization string
-		challenge     string // "" when it is let in
+		challenge     string // a part of it; "" if the token is accepted
 	}{
-		"good":          {"Bearer " + good, ""},
-		"lower case":    {"bearer " + good, ""},
-		"none":          {"", `Bearer realm="agwtest"`},
-		"basic":         {"Basic " + good, `Bearer realm="agwtest"`},
-		"no token":      {"Bearer ", `Bearer realm="agwtest"`},
-		"garbage":       {"Bearer x", "not a signed"},
-		"no payload":    {"Bearer a.!.c", "not a signed"},
-		"no object":     {"Bearer a.NQ.c", "not a signed"},
-		"tampered":      {"Bearer " + good[:len(good)-4] + "AAAA", "signature"},
-		"expired":       {"Bearer " + expired, "expired"},
-		"audience":      {"Bearer " + stray, "audience"},
-		"user's own":    {"Bearer " + srv.UserToken(agwtest.User{}), "audience"},
-		"other service": {"Bearer " + other.UserToken(agwtest.User{}), "signature"},
+		"good":                      {"Bearer " + good, ""},
+		"scheme in lower case":      {"bearer " + good, ""},
+		"no header":                 {"", `Bearer realm="agwtest"`},
+		"scheme Basic":              {"Basic " + good, `Bearer realm="agwtest"`},
+		"no token":                  {"Bearer ", `Bearer realm="agwtest"`},
+		"not a token":               {"Bearer x", "not a signed"},
+		"payload not in base64":     {"Bearer a.!.c", "not a signed"},
+		"payload not a JSON object": {"Bearer a.NQ.c", "not a signed"},
+		"tampered":                  {"Bearer " + good[:len(good)-4] + "AAAA", "signature"},
+		"expired":                   {"Bearer " + expired, "expired"},
+		"token of a service":        {"Bearer " + obtainServiceToken(t, srv, client, "t1"), "audience"},
+		"JWT of a user":             {"Bearer " + srv.UserToken(agwtest.User{}), "audience"},
+		"token of another double":   {"Bearer " + other.UserToken(agwtest.User{}), "signature"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := do(t, c, request(t, "GET", srv.GatewayURL(), "", "Authorization", test.authorization))
+			r := send(t, client, newRequest(t, "GET", srv.GatewayURL(), "", "Authorization", test.authorization))
 			challenge := r.Header.Get("WWW-Authenticate")
 			if test.challenge == "" && r.StatusCode != 200 {
-				t.Errorf("refused: %s", challenge)
+				t.Errorf("got status %s and challenge %q, want the token to be accepted", r.Status, challenge)
 			}
 			if test.challenge != "" && (r.StatusCode != 401 || !strings.Contains(challenge, test.challenge)) {
-				t.Errorf("got %s %q", r.Status, challenge)
+				t.Errorf("got status %s and challenge %q, want 401 and %q", r.Status, challenge, test.challenge)
 			}
 		})
 	}
@@ -66,99 +55,155 @@ func TestGatewayChecksBearer(t *testing.T) {
 
 func TestRevocation(t *testing.T) {
 	t.Parallel()
-	srv, c, alice := withToken(t, agwtest.Options{})
-	system := token(t, srv, c, systemForm(srv))
-	second := token(t, srv, c, systemForm(srv))
-	status := func(token string) int { return call(t, c, srv.GatewayURL(), token).StatusCode }
+	srv, client, alice := startWithToken(t, agwtest.Options{})
+	newSystemToken := func() string { return obtainToken(t, srv, client, systemForm(srv)) }
+	first, second := newSystemToken(), newSystemToken()
+	assert := func(what, token string, want int) {
+		t.Helper()
+		assertStatus(t, what, get(t, client, srv.GatewayURL(), token), want)
+	}
 
-	srv.Revoke("no token")
-	srv.Revoke(system)
-	if status(system) != 401 || status(second) != 200 || status(alice) != 200 {
-		t.Error("Revoke does not revoke that token alone")
-	}
+	srv.Revoke("not a token")
+	srv.Revoke(first)
+	assert("Revoke: the token", first, 401)
+	assert("Revoke: another token of the same client", second, 200)
+	assert("Revoke: a token of a user", alice, 200)
+
 	srv.RevokeUser("alice")
-	if status(alice) != 401 || status(second) != 200 {
-		t.Error("RevokeUser does not revoke that user's tokens alone")
-	}
+	assert("RevokeUser: a token of the user", alice, 401)
+	assert("RevokeUser: a system token", second, 200)
+
 	srv.RevokeUser("")
-	if status(second) != 401 {
-		t.Error("RevokeUser does not reach technical tokens")
-	}
-	if status(token(t, srv, c, systemForm(srv))) != 200 {
-		t.Error("RevokeUser reaches tokens of later")
-	}
-	third := token(t, srv, c, systemForm(srv))
+	assert("RevokeUser without a name: a system token", second, 401)
+	third := newSystemToken()
+	assert("RevokeUser without a name: a later system token", third, 200)
+
 	srv.RevokeAll()
-	if status(third) != 401 {
-		t.Error("RevokeAll spares a token")
+	assert("RevokeAll: a token", third, 401)
+	fourth := newSystemToken()
+	assert("RevokeAll: a later token", fourth, 200)
+
+	srv.RejectTokens(true)
+	assert("RejectTokens: a token", fourth, 401)
+	assert("RejectTokens: a later token", newSystemToken(), 401)
+	srv.RejectTokens(false)
+	assert("RejectTokens(false): a token", fourth, 200)
+}
+
+func TestRevocationOfServiceTokens(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t, agwtest.Options{})
+	client := newClient(t, srv)
+	first := obtainServiceToken(t, srv, client, "t1")
+	second := obtainServiceToken(t, srv, client, "t1")
+	assert := func(what, token string, want int) {
+		t.Helper()
+		assertStatus(t, what, get(t, client, labelURL(srv, "subscriber.ias"), token), want)
 	}
-	fourth := token(t, srv, c, systemForm(srv))
-	srv.AlwaysUnauthorized(true)
-	if status(fourth) != 401 {
-		t.Error("AlwaysUnauthorized lets a token in")
-	}
-	srv.AlwaysUnauthorized(false)
-	if status(fourth) != 200 {
-		t.Error("AlwaysUnauthorized(false) does not")
-	}
+	srv.RevokeAll()
+	assert("RevokeAll is about the gateway only: a service token", first, 200)
+	srv.Revoke(first)
+	assert("Revoke: the token", first, 401)
+	assert("Revoke: another token", second, 200)
+
+	access := obtainToken(t, srv, client, systemForm(srv))
+	srv.RevokeServiceTokens()
+	assert("RevokeServiceTokens: a token", second, 401)
+	assert("RevokeServiceTokens: a later token", obtainServiceToken(t, srv, client, "t1"), 200)
+	assertStatus(t, "RevokeServiceTokens: a token for the gateway", get(t, client, srv.GatewayURL(), access), 200)
 }
 
 func TestEchoOfBodyAndTrailer(t *testing.T) {
 	t.Parallel()
-	for _, http1 := range []bool{true, false} {
-		srv, c, alice := withToken(t, agwtest.Options{HTTP1: http1, GatewayPath: "/base/"})
-		if !strings.HasSuffix(srv.GatewayURL(), "/base") {
-			t.Fatal(srv.GatewayURL())
-		}
-		body := strings.Repeat("x", 100_000)
-		req := request(t, "PUT", srv.GatewayURL()+"/trailers", "", "Authorization", "Bearer "+alice)
-		req.Body, req.ContentLength, req.GetBody = io.NopCloser(strings.NewReader(body)), -1, nil
-		req.Trailer = http.Header{"X-End": {"yes"}}
-		r := do(t, c, req)
-		e := echoOf(t, r)
-		if e.BodySize != 100_000 || len(e.Body) != 64<<10 || e.Method != "PUT" || e.Trailer.Get("X-End") != "yes" || e.Proto != r.Proto {
-			t.Errorf("echo of %d bytes, %d in all, %s, trailer %v", len(e.Body), e.BodySize, e.Proto, e.Trailer)
-		}
-		if r.Trailer.Get("Agwtest-Trailer") != "the end" {
-			t.Errorf("%s: trailer %v", r.Proto, r.Trailer)
-		}
-		if want := map[bool]string{true: "HTTP/1.1", false: "HTTP/2.0"}[http1]; r.Proto != want {
-			t.Errorf("got %s, want %s", r.Proto, want)
-		}
+	for proto, http1 := range map[string]bool{"HTTP/1.1": true, "HTTP/2.0": false} {
+		t.Run(proto, func(t *testing.T) {
+			t.Parallel()
+			srv, client, alice := startWithToken(t, agwtest.Options{HTTP1: http1, GatewayPath: "/base/"})
+			if !strings.HasSuffix(srv.GatewayURL(), "/base") {
+				t.Fatalf("the URL of the gateway does not end in its path /base: %s", srv.GatewayURL())
+			}
+			req := newRequest(t, "PUT", srv.GatewayURL()+"/trailers", "", "Authorization", "Bearer "+alice)
+			req.Body, req.ContentLength, req.GetBody = io.NopCloser(strings.NewReader(strings.Repeat("x", 100_000))), -1, nil
+			req.Trailer = http.Header{"X-End": {"yes"}}
+			r := send(t, client, req)
+			e := decodeEcho(t, r)
+			if e.BodySize != 100_000 || len(e.Body) != 64<<10 {
+				t.Errorf("a body of 100,000 bytes: got an echo of %d bytes and a size of %d, want 64 KiB and 100,000", len(e.Body), e.BodySize)
+			}
+			if e.Method != "PUT" || e.Trailer.Get("X-End") != "yes" {
+				t.Errorf("echo: got method %s and trailer %v, want PUT and X-End: yes", e.Method, e.Trailer)
+			}
+			if r.Trailer.Get("Agwtest-Trailer") != "the end" {
+				t.Errorf("trailer of the response: got %v, want Agwtest-Trailer: the end", r.Trailer)
+			}
+			if r.Proto != proto || e.Proto != proto {
+				t.Errorf("the response came over %s and the echo says %s, want %s", r.Proto, e.Proto, proto)
+			}
+		})
 	}
 }
 
 func TestEventStream(t *testing.T) {
 	t.Parallel()
-	srv, c, alice := withToken(t, agwtest.Options{})
-	r := call(t, c, srv.GatewayURL()+"/sse?events=3&interval=1ms", alice)
+	srv, client, alice := startWithToken(t, agwtest.Options{})
+	r := get(t, client, srv.GatewayURL()+"/sse?events=3&interval=1ms", alice)
 	if r.Header.Get("Content-Type") != "text/event-stream" || strings.Count(r.text, "\n\n") != 3 {
-		t.Fatalf("got %q", r.text)
+		t.Fatalf("got Content-Type %q and body %q, want three server-sent events", r.Header.Get("Content-Type"), r.text)
 	}
 	_, data, _ := strings.Cut(r.text, "data: ")
-	var e agwtest.Event
-	if err := json.NewDecoder(strings.NewReader(data)).Decode(&e); err != nil || e.Number != 1 || e.User != "alice" {
-		t.Errorf("event %+v %v", e, err)
+	var event struct {
+		Number int
+		agwtest.Caller
+	}
+	if err := json.NewDecoder(strings.NewReader(data)).Decode(&event); err != nil || event.Number != 1 || event.User != "alice" {
+		t.Errorf("first event: got %+v (error %v), want number 1 of alice", event, err)
 	}
 
-	resp, err := c.Do(request(t, "GET", srv.GatewayURL()+"/sse?events=1&hold=true", "", "Authorization", "Bearer "+alice))
+	resp, err := client.Do(newRequest(t, "GET", srv.GatewayURL()+"/sse?events=1&hold=true", "", "Authorization", "Bearer "+alice))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("no response: %v", err)
 	}
 	defer resp.Body.Close()
 	stream := bufio.NewReader(resp.Body)
 	if line, err := stream.ReadString('\n'); err != nil || line != "id: 1\n" {
-		t.Fatalf("%q %v", line, err)
+		t.Fatalf("first line of the stream: got %q (error %v), want the id 1", line, err)
 	}
-	if srv.Gateway.Meter().InFlight != 1 {
-		t.Error("the stream is not in flight")
-	}
-	release(t, srv.Gateway, func() error { _, err := io.ReadAll(stream); return err })
+	releaseUntil(t, srv.Gateway, func() error { _, err := io.ReadAll(stream); return err })
 }
 
-// release lets go of what hangs at a service until wait returns, which it may
-// reach later than the caller knows.
-func release(t *testing.T, s *agwtest.Service, wait func() error) {
+// A stream ends when its client has gone, also between two events.
+func TestEventStreamEndsWithTheRequest(t *testing.T) {
+	t.Parallel()
+	srv, client, alice := startWithToken(t, agwtest.Options{})
+	ended := make(chan agwtest.Request, 1)
+	srv.Gateway.OnResponse(func(r agwtest.Request) { ended <- r })
+	ctx, cancel := context.WithCancel(t.Context())
+	req := newRequest(t, "GET", srv.GatewayURL()+"/sse?events=2&interval=1h", "", "Authorization", "Bearer "+alice)
+	resp, err := client.Do(req.WithContext(ctx))
+	if err != nil {
+		t.Fatalf("no response: %v", err)
+	}
+	cancel()
+	resp.Body.Close()
+	if r := <-ended; r.Status != 200 {
+		t.Errorf("record of the stream: got status %d, want 200", r.Status)
+	}
+}
+
+// A stream is cut as soon as it has as many bytes as the fault allows.
+func TestEventStreamIsCut(t *testing.T) {
+	t.Parallel()
+	srv, client, alice := startWithToken(t, agwtest.Options{})
+	srv.Gateway.Inject(agwtest.Fault{Reset: true, TruncateAfter: 5})
+	r := get(t, client, srv.GatewayURL()+"/sse?events=1&hold=true", alice)
+	if r.err == nil || len(r.text) > 5 {
+		t.Errorf("got body %q and error %v, want an error after at most 5 bytes", r.text, r.err)
+	}
+}
+
+// releaseUntil releases what hangs at a service until wait returns. It repeats
+// that, as the request may begin to hang later than the caller knows.
+func releaseUntil(t *testing.T, s *agwtest.Service, wait func() error) {
 	t.Helper()
 	done := make(chan error, 1)
 	go func() { done <- wait() }()
@@ -168,7 +213,7 @@ func release(t *testing.T, s *agwtest.Service, wait func() error) {
 		select {
 		case err := <-done:
 			if err != nil {
-				t.Error(err)
+				t.Errorf("after Release: %v", err)
 			}
 			return
 		case <-tick.C:
@@ -179,33 +224,33 @@ func release(t *testing.T, s *agwtest.Service, wait func() error) {
 
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
-	srv, c, alice := withToken(t, agwtest.Options{})
-	resp, err := c.Do(request(t, "GET", srv.GatewayURL()+"/upgrade", "",
+	srv, client, alice := startWithToken(t, agwtest.Options{})
+	resp, err := client.Do(newRequest(t, "GET", srv.GatewayURL()+"/upgrade", "",
 		"Authorization", "Bearer "+alice, "Connection", "Upgrade", "Upgrade", "websocket"))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("no response: %v", err)
 	}
 	conn, ok := resp.Body.(io.ReadWriteCloser)
 	if resp.StatusCode != 101 || !ok {
-		t.Fatalf("%s, body %T", resp.Status, resp.Body)
+		t.Fatalf("got status %s and a body of type %T, want 101 and a connection", resp.Status, resp.Body)
 	}
 	defer conn.Close()
 	if _, err := io.WriteString(conn, "ping"); err != nil {
-		t.Fatal(err)
+		t.Fatalf("writing on the connection: %v", err)
 	}
 	got := make([]byte, 4)
 	if _, err := io.ReadFull(conn, got); err != nil || string(got) != "ping" {
-		t.Fatalf("%q %v", got, err)
+		t.Fatalf("reading from the connection: got %q (error %v), want the echo of ping", got, err)
 	}
 	srv.Close()
 	if _, err := conn.Read(got); err == nil {
-		t.Error("the connection outlives the server")
+		t.Error("Close left an upgraded connection open")
 	}
 }
 
-func TestOtherPaths(t *testing.T) {
+func TestStatusOfBuiltinPaths(t *testing.T) {
 	t.Parallel()
-	srv, c, alice := withToken(t, agwtest.Options{})
+	srv, client, alice := startWithToken(t, agwtest.Options{})
 	for path, want := range map[string]int{
 		"/status/204":              204,
 		"/status/503":              503,
@@ -214,58 +259,74 @@ func TestOtherPaths(t *testing.T) {
 		"/upgrade":                 426,
 		"/redirect?to=x&status=99": 400,
 	} {
-		if r := call(t, c, srv.GatewayURL()+path, alice); r.StatusCode != want {
-			t.Errorf("%s: %s", path, r.Status)
-		}
+		assertStatus(t, path, get(t, client, srv.GatewayURL()+path, alice), want)
 	}
 }
 
-func TestForeignHostNotesBearer(t *testing.T) {
+func TestForeignHostCountsTokens(t *testing.T) {
 	t.Parallel()
-	srv, c, alice := withToken(t, agwtest.Options{})
-	r := call(t, c, srv.GatewayURL()+"/redirect?status=302&to="+srv.ForeignURL()+"/x", alice)
+	srv, client, alice := startWithToken(t, agwtest.Options{})
+	r := get(t, client, srv.GatewayURL()+"/redirect?status=302&to="+srv.ForeignURL()+"/x", alice)
 	if r.StatusCode != 302 || r.Header.Get("Location") != srv.ForeignURL()+"/x" {
-		t.Fatalf("%s to %q", r.Status, r.Header.Get("Location"))
+		t.Fatalf("got status %s and Location %q, want 302 to the foreign host", r.Status, r.Header.Get("Location"))
 	}
-	do(t, c, request(t, "GET", srv.ForeignURL()+"/x", ""))
-	if n := srv.Counts(); n.Foreign != 1 || n.Leaked != 0 {
-		t.Errorf("%+v", n)
+	send(t, client, newRequest(t, "GET", srv.ForeignURL()+"/x", ""))
+	if got, want := srv.Counts(), (agwtest.Counts{Token: 1, Gateway: 1, Foreign: 1}); got != want {
+		t.Errorf("after a foreign request without a token: got %+v, want %+v", got, want)
 	}
-	call(t, c, srv.ForeignURL()+"/y", alice)
-	if n := srv.Counts(); n.Foreign != 2 || n.Leaked != 1 || n.Services() != 1 {
-		t.Errorf("%+v", n)
+	get(t, client, srv.ForeignURL()+"/y", alice)
+	if got, want := srv.Counts(), (agwtest.Counts{Token: 1, Gateway: 1, Foreign: 2, Leaked: 1}); got != want {
+		t.Errorf("after a foreign request with a token: got %+v, want %+v", got, want)
 	}
-	if f := srv.ForeignRequests(); len(f) != 2 || f[1].Path != "/y" || f[1].User != "alice" || f[1].Header.Get("Authorization") == "" {
-		t.Errorf("%+v", f)
+	requests := srv.Requests()
+	last := requests[len(requests)-1]
+	if last.Service != agwtest.ServiceForeign || last.Path != "/y" || last.User != "alice" || last.Header.Get("Authorization") == "" {
+		t.Errorf("record of the foreign request with a token: got %+v, want path /y, user alice and the token", last)
 	}
 }
 
 func TestMountedHandlers(t *testing.T) {
 	t.Parallel()
-	name := func(name string) http.Handler {
+	reporting := func(name string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			caller, ok := agwtest.CallerFromContext(r.Context())
 			w.(http.Flusher).Flush()
 			fmt.Fprint(w, name, " ", caller.User, " ", ok, " ", r.URL.Path)
 		})
 	}
-	srv, c, alice := withToken(t, agwtest.Options{GatewayPath: "/base", Handler: name("default")})
-	srv.Handle("/v1/mcp/", name("all"))
-	srv.Handle("/v1/mcp/one", name("one"))
+	srv, client, alice := startWithToken(t, agwtest.Options{GatewayPath: "/base"})
+	srv.Handle("/v1/mcp/", reporting("all"))
+	srv.Handle("/v1/mcp/one", reporting("one"))
+	if e := decodeEcho(t, get(t, client, srv.GatewayURL()+"/v1/mcp", alice)); e.Path != "/base/v1/mcp" {
+		t.Errorf("a path that no pattern covers: got %+v, want an echo", e)
+	}
+	srv.Handle("/", reporting("root"))
 	for path, want := range map[string]string{
 		"/v1/mcp/one":   "one alice true /base/v1/mcp/one",
 		"/v1/mcp/one/x": "all alice true /base/v1/mcp/one/x",
-		"/v1/mcp":       "default alice true /base/v1/mcp",
-		"//v1/../x":     "default alice true /base//v1/../x",
+		"/v1/mcp":       "root alice true /base/v1/mcp",
+		"//v1/../x":     "root alice true /base//v1/../x",
+		"/status/503":   "root alice true /base/status/503",
+		"":              "root alice true /base",
 	} {
-		if r := call(t, c, srv.GatewayURL()+path, alice); r.text != want {
-			t.Errorf("%s: %q", path, r.text)
+		if r := get(t, client, srv.GatewayURL()+path, alice); r.text != want {
+			t.Errorf("path %q: got %q, want %q", path, r.text, want)
 		}
 	}
-	if r := do(t, c, request(t, "GET", srv.GatewayURL()+"/v1/mcp/one", "")); r.StatusCode != 401 {
-		t.Errorf("without a bearer: %s", r.Status)
+	assertStatus(t, "a mounted handler without a token", send(t, client, newRequest(t, "GET", srv.GatewayURL()+"/v1/mcp/one", "")), 401)
+	if c, ok := agwtest.CallerFromContext(t.Context()); ok {
+		t.Errorf("a context that is not of a request: got the caller %+v, want none", c)
 	}
-	if _, ok := agwtest.CallerFromContext(t.Context()); ok {
-		t.Error("a caller out of nowhere")
-	}
+}
+
+// Handlers may use all of http.ResponseController.
+func TestResponseControllerInMountedHandlers(t *testing.T) {
+	t.Parallel()
+	srv, client, alice := startWithToken(t, agwtest.Options{})
+	srv.Handle("/deadline", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Hour)); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	}))
+	assertStatus(t, "a handler that sets a deadline", get(t, client, srv.GatewayURL()+"/deadline", alice), 200)
 }

@@ -2,14 +2,14 @@ package agwtest_test
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+
+	"go.uber.org/goleak"
 
 	"github.com/agwgo/agw/agwtest"
 )
@@ -19,20 +19,22 @@ const (
 	jwtBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 )
 
-// start brings a double up that ends with the test.
-func start(t *testing.T, options agwtest.Options) *agwtest.Server {
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// startServer starts a double that ends with the test.
+func startServer(t *testing.T, options agwtest.Options) *agwtest.Server {
 	t.Helper()
 	srv, err := agwtest.Start(options)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("start: %v", err)
 	}
 	t.Cleanup(srv.Close)
 	return srv
 }
 
-// client is a client of the double that follows no redirects, with the client
-// certificate if there is one.
-func client(t *testing.T, srv *agwtest.Server, certificates ...tls.Certificate) *http.Client {
+// newClient returns a client of the double that follows no redirects, with the
+// client certificate if there is one.
+func newClient(t *testing.T, srv *agwtest.Server, certificates ...tls.Certificate) *http.Client {
 	t.Helper()
 	transport := srv.Transport()
 	transport.TLSClientConfig.Certificates = certificates
@@ -43,29 +45,42 @@ func client(t *testing.T, srv *agwtest.Server, certificates ...tls.Certificate) 
 	}
 }
 
-func certificate(t *testing.T, srv *agwtest.Server, c agwtest.Certificate) tls.Certificate {
+// startWithToken starts a double and obtains a token for the user alice.
+func startWithToken(t *testing.T, options agwtest.Options) (*agwtest.Server, *http.Client, string) {
+	t.Helper()
+	srv := startServer(t, options)
+	client := newClient(t, srv)
+	return srv, client, obtainToken(t, srv, client, userForm(srv, srv.UserToken(agwtest.User{Name: "alice"})))
+}
+
+func newCertificate(t *testing.T, srv *agwtest.Server, c agwtest.Certificate) tls.Certificate {
 	t.Helper()
 	certPEM, keyPEM, err := srv.ClientCertificate(c)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("making a client certificate: %v", err)
 	}
-	return pair(t, certPEM, keyPEM)
+	return parsePair(t, certPEM, keyPEM)
 }
 
-func pair(t *testing.T, certPEM, keyPEM []byte) tls.Certificate {
+// currentCertificate returns the client certificate in the credentials.
+func currentCertificate(t *testing.T, srv *agwtest.Server) tls.Certificate {
+	t.Helper()
+	c := srv.Credentials()
+	return parsePair(t, []byte(c["certificate"].(string)), []byte(c["privateKey"].(string)))
+}
+
+func parsePair(t *testing.T, certPEM, keyPEM []byte) tls.Certificate {
 	t.Helper()
 	cert, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("certificate and key do not fit together: %v", err)
 	}
 	return cert
 }
 
-// credentials is the certificate of the credentials of now.
-func credentials(t *testing.T, srv *agwtest.Server) tls.Certificate {
-	t.Helper()
-	c := srv.Credentials()
-	return pair(t, []byte(c["certificate"].(string)), []byte(c["privateKey"].(string)))
+// tokenURLWithoutMTLS returns the token endpoint that needs no client certificate.
+func tokenURLWithoutMTLS(srv *agwtest.Server) string {
+	return srv.CustomerEnv()["INTEGRATION_AUTH_URL"]
 }
 
 func systemForm(srv *agwtest.Server) url.Values {
@@ -87,7 +102,7 @@ func userForm(srv *agwtest.Server, assertion string) url.Values {
 	}
 }
 
-// result is an answer that has been read.
+// result is a response whose body has been read.
 type result struct {
 	*http.Response
 	text string
@@ -95,16 +110,29 @@ type result struct {
 	err  error // of reading the body
 }
 
+// field returns a string field of a JSON object, "" if there is none.
 func (r result) field(name string) string {
 	s, _ := r.json[name].(string)
 	return s
 }
 
-func do(t *testing.T, c *http.Client, req *http.Request) result {
+func newRequest(t *testing.T, method, url, body string, header ...string) *http.Request {
 	t.Helper()
-	resp, err := c.Do(req)
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("request for %s: %v", url, err)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	return req
+}
+
+func send(t *testing.T, client *http.Client, req *http.Request) result {
+	t.Helper()
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatalf("no response: %v", err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
@@ -113,74 +141,47 @@ func do(t *testing.T, c *http.Client, req *http.Request) result {
 	return out
 }
 
-func request(t *testing.T, method, url, body string, header ...string) *http.Request {
+// get sends a GET request with a bearer token.
+func get(t *testing.T, client *http.Client, url, token string, header ...string) result {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	return req
+	return send(t, client, newRequest(t, http.MethodGet, url, "", append([]string{"Authorization", "Bearer " + token}, header...)...))
 }
 
-// post sends a form as a flow does.
-func post(t *testing.T, c *http.Client, url string, form url.Values, header ...string) result {
+// postForm sends a request for a token as a flow does.
+func postForm(t *testing.T, client *http.Client, url string, form url.Values, header ...string) result {
 	t.Helper()
-	req := request(t, http.MethodPost, url, form.Encode(), append([]string{
+	return send(t, client, newRequest(t, http.MethodPost, url, form.Encode(), append([]string{
 		"Content-Type", "application/x-www-form-urlencoded", "Accept", "application/json",
-	}, header...)...)
-	return do(t, c, req)
+	}, header...)...))
 }
 
-// token obtains an access token without mutual TLS.
-func token(t *testing.T, srv *agwtest.Server, c *http.Client, form url.Values) string {
+// obtainToken obtains an access token without mutual TLS.
+func obtainToken(t *testing.T, srv *agwtest.Server, client *http.Client, form url.Values) string {
 	t.Helper()
-	r := post(t, c, srv.TokenURLNoClientCert(), form)
+	r := postForm(t, client, tokenURLWithoutMTLS(srv), form)
 	if r.StatusCode != http.StatusOK || r.field("access_token") == "" {
-		t.Fatalf("no token: %s %s", r.Status, r.text)
+		t.Fatalf("no token: status %s, body %s", r.Status, r.text)
 	}
 	return r.field("access_token")
 }
 
-// payload is what a token claims.
-func payload(t *testing.T, token string) map[string]any {
-	t.Helper()
-	body, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	var claims map[string]any
-	if err := json.Unmarshal(body, &claims); err != nil {
-		t.Fatal(err)
-	}
-	return claims
-}
-
-// call sends a request with a bearer.
-func call(t *testing.T, c *http.Client, url, bearer string, header ...string) result {
-	t.Helper()
-	return do(t, c, request(t, http.MethodGet, url, "", append([]string{"Authorization", "Bearer " + bearer}, header...)...))
-}
-
-func echoOf(t *testing.T, r result) agwtest.Echo {
+// decodeEcho returns the echo in a response of the gateway.
+func decodeEcho(t *testing.T, r result) agwtest.Echo {
 	t.Helper()
 	if r.StatusCode != http.StatusOK {
-		t.Fatalf("gateway: %s %s", r.Status, r.text)
+		t.Fatalf("the gateway did not respond with an echo: status %s, body %s", r.Status, r.text)
 	}
 	e, err := agwtest.DecodeEcho(strings.NewReader(r.text))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("decoding the echo: %v, body %s", err, r.text)
 	}
 	return e
 }
 
-func poolOf(t *testing.T, certPEM []byte) *x509.CertPool {
+// assertStatus fails the test if a response has another status code.
+func assertStatus(t *testing.T, what string, r result, want int) {
 	t.Helper()
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(certPEM) {
-		t.Fatal("no certificate")
+	if r.StatusCode != want {
+		t.Errorf("%s: got status %s, want %d; body %s", what, r.Status, want, r.text)
 	}
-	return pool
 }

@@ -9,8 +9,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math/big"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -31,9 +31,9 @@ var (
 	errAudience  = errors.New("the token is meant for another audience")
 )
 
-// claims is what the double reads from the tokens it signed. The standard
-// claims exp and iat are for clients only, which may be shown odd ones; the
-// double itself goes by the expiry that it noted, in microseconds.
+// claims are those of the tokens that the double signs. The standard claims exp
+// and iat, in seconds, are for clients only; the double goes by its own claim in
+// microseconds, as tokens may live for less than a second.
 type claims struct {
 	Issuer   string `json:"iss"`
 	Subject  string `json:"sub"`
@@ -42,11 +42,15 @@ type claims struct {
 	Tenant   string `json:"zid"`
 	Audience string `json:"aud"`
 	ID       string `json:"jti"`
+	Issued   int64  `json:"iat"`
+	Expires  int64  `json:"exp"`
 	Expiry   int64  `json:"agwtest_expiry"`
 	Gateway  int    `json:"agwtest_gateway,omitempty"`
 }
 
-func (c claims) expiry() time.Time { return time.UnixMicro(c.Expiry) }
+func (c claims) caller() Caller {
+	return Caller{Client: c.Client, User: c.User, Tenant: c.Tenant, TokenID: c.ID}
+}
 
 // number is the running number of the token, 0 if it has none.
 func (c claims) number() uint64 {
@@ -69,65 +73,46 @@ func newSigner(issuer string) (*signer, error) {
 	return &signer{key: key, issuer: issuer}, nil
 }
 
-// issued is a token that was signed.
-type issued struct {
-	token  string // compact serialization
-	expiry time.Time
-	life   time.Duration // what it is answered to have left
-}
-
-// sign completes c with issuer, number and expiry, applies the overrides and
-// signs. An override of nil removes the claim.
-func (s *signer) sign(c claims, lifetime time.Duration, overrides map[string]any) (issued, error) {
+// sign completes c with issuer, number and times and returns the signed token in
+// compact serialization.
+func (s *signer) sign(c claims, lifetime time.Duration) (token string, expiry time.Time) {
 	now := time.Now()
-	expiry := now.Add(lifetime)
-	c.Issuer, c.ID, c.Expiry = s.issuer, "t"+strconv.FormatUint(s.last.Add(1), 10), expiry.UnixMicro()
-	payload := map[string]any{"iat": now.Unix(), "exp": expiry.Unix()}
-	maps.Copy(payload, toMap(c))
-	for name, value := range overrides {
-		override(payload, name, value, expiry)
-	}
-	body, err := json.Marshal(payload)
-	if err != nil {
-		return issued{}, fmt.Errorf("agwtest: token claims: %w", err)
-	}
+	expiry = now.Add(lifetime)
+	c.Issuer, c.ID = s.issuer, "t"+strconv.FormatUint(s.last.Add(1), 10)
+	c.Issued, c.Expires, c.Expiry = now.Unix(), expiry.Unix(), expiry.UnixMicro()
+	body, _ := json.Marshal(c) // strings and numbers never fail
 	signed := encodeSegment([]byte(`{"alg":"ES256","typ":"JWT"}`)) + "." + encodeSegment(body)
-	signature, err := s.signature(signed)
-	return issued{token: signed + "." + signature, expiry: expiry, life: lifetime}, err
-}
-
-func (s *signer) signature(signed string) (string, error) {
 	digest := sha256.Sum256([]byte(signed))
 	r, t, err := ecdsa.Sign(rand.Reader, s.key, digest[:])
 	if err != nil {
-		return "", fmt.Errorf("agwtest: signing a token: %w", err)
+		panic("agwtest: signing a token: " + err.Error()) // only a bad key can fail
 	}
-	raw := make([]byte, 64)
-	r.FillBytes(raw[:32])
-	t.FillBytes(raw[32:])
-	return encodeSegment(raw), nil
+	signature := make([]byte, 64)
+	r.FillBytes(signature[:32])
+	t.FillBytes(signature[32:])
+	return signed + "." + encodeSegment(signature), expiry
 }
 
 // verify returns the claims of a token that s signed for the audience and that
-// has not expired. With errExpired and errAudience the claims are valid too.
+// has not expired. With errExpired and errAudience the claims are valid, too.
 func (s *signer) verify(token, audience string) (claims, error) {
 	c, err := peek(token)
 	if err != nil {
 		return claims{}, err
 	}
 	cut := strings.LastIndexByte(token, '.')
-	raw, err := decodeSegment(token[cut+1:])
-	if err != nil || len(raw) != 64 {
+	signature, err := decodeSegment(token[cut+1:])
+	if err != nil || len(signature) != 64 {
 		return claims{}, errMalformed
 	}
 	digest := sha256.Sum256([]byte(token[:cut]))
-	r, t := new(big.Int).SetBytes(raw[:32]), new(big.Int).SetBytes(raw[32:])
+	r, t := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
 	switch {
 	case !ecdsa.Verify(&s.key.PublicKey, digest[:], r, t):
 		return claims{}, errSignature
 	case c.Audience != audience:
 		return c, errAudience
-	case !time.Now().Before(c.expiry()):
+	case !time.Now().Before(time.UnixMicro(c.Expiry)):
 		return c, errExpired
 	}
 	return c, nil
@@ -162,26 +147,33 @@ func decodeSegment(text string) ([]byte, error) {
 	return b, nil
 }
 
-// toMap renders a struct as the JSON object that it marshals to.
-func toMap(v any) map[string]any {
-	m := map[string]any{}
-	if body, err := json.Marshal(v); err == nil {
-		decoder := json.NewDecoder(strings.NewReader(string(body)))
-		decoder.UseNumber()
-		_ = decoder.Decode(&m)
+// bearer is the token of an Authorization header of the scheme Bearer, whose
+// case does not matter (RFC 9110 section 11.1).
+func bearer(r *http.Request) (token string, ok bool) {
+	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return "", false
 	}
-	return m
+	return token, true
 }
 
-// override sets a member of a JSON object: nil removes it, a function of the
-// expiry computes it, anything else is the value.
-func override(object map[string]any, name string, value any, expiry time.Time) {
-	switch v := value.(type) {
-	case nil:
-		delete(object, name)
-	case func(time.Time) any:
-		object[name] = v(expiry)
-	default:
-		object[name] = v
-	}
+// User is a user on whose behalf an agent acts.
+type User struct {
+	// Name is the user's name, which the gateway reports; "" means "user".
+	Name string
+	// Tenant is the user's tenant; "" means "provider", the identity zone.
+	Tenant string
+	// Lifetime of the user's JWT; 0 means an hour, and a negative one makes an
+	// expired JWT.
+	Lifetime time.Duration
+}
+
+// UserToken is a signed JWT of a user as an agent receives it, a new one on
+// each call.
+func (s *Server) UserToken(u User) string {
+	name := orDefault(u.Name, "user")
+	token, _ := s.signer.sign(claims{
+		Subject: name, User: name, Tenant: orDefault(u.Tenant, provider), Audience: audienceUser,
+	}, orDefault(u.Lifetime, time.Hour))
+	return token
 }

@@ -1,6 +1,7 @@
 package agwtest
 
 import (
+	"crypto/tls"
 	"net"
 	"net/http"
 	"net/url"
@@ -10,7 +11,7 @@ import (
 	"time"
 )
 
-// Names of the services in [Request] and [Counts].
+// Names of the services in [Request].
 const (
 	ServiceToken       = "token"
 	ServiceAuth        = "auth"
@@ -26,49 +27,107 @@ type Request struct {
 	Service string
 	// Method, Proto, Host, Path (escaped) and RawQuery are those of the request.
 	Method, Proto, Host, Path, RawQuery string
-	// Header is what was sent, credentials included.
+	// Header is what was sent, credentials included. It is shared by all copies
+	// of the request: do not modify it.
 	Header http.Header
-	// Form holds the fields of an urlencoded body to a token endpoint.
+	// Form holds the fields of a request for a token. Do not modify it.
 	Form url.Values
-	// Client, User, Tenant and TokenID are the claims of the token or assertion
-	// that came along, verified or not; Tenant is that of the host name at the
-	// authorization server. Empty when there are none.
-	Client, User, Tenant, TokenID string
-	// CertificateSerial is the serial number of the client certificate, decimal;
-	// Resumed tells that the TLS session was resumed.
+	// Caller has the claims of the token or assertion that came along, without
+	// any verification. It is empty if there are none. In requests for a token,
+	// Client is the client_id; at the authorization server, Tenant is that of the
+	// host name; at the Destination Service, User is that of X-user-token.
+	Caller
+	// CertificateSerial is the serial number of the client certificate, decimal.
 	CertificateSerial string
-	Resumed           bool
 	// Time is the moment of arrival.
 	Time time.Time
-	// Status is the answer's status code, 0 while there is none, or if it was cut
-	// off before. Faulty tells that a [Fault] befell it.
+	// Status is the status code of the response, 0 while there is none, or if it
+	// was cut off before. Faulty tells that there was a [Fault].
 	Status int
 	Faulty bool
 }
 
-// Counts are the requests that each service received, whatever it answered.
+// newRequest reads off a request what the double records of any.
+func newRequest(service string, r *http.Request) *Request {
+	d := &Request{
+		Service: service,
+		Method:  r.Method, Proto: r.Proto, Host: r.Host,
+		Path: r.URL.EscapedPath(), RawQuery: r.URL.RawQuery,
+		Header: r.Header.Clone(),
+		Time:   time.Now(),
+	}
+	if len(r.TLS.PeerCertificates) > 0 {
+		d.CertificateSerial = r.TLS.PeerCertificates[0].SerialNumber.String()
+	}
+	return d
+}
+
+// recordForm records the form of a token request and the claims of its assertion.
+func recordForm(r *http.Request, d *Request) {
+	r.Body = http.MaxBytesReader(nil, r.Body, 1<<20)
+	_ = r.ParseForm()
+	d.Form = r.PostForm
+	d.Caller = callerOf(d.Form.Get("assertion"))
+	d.Client = d.Form.Get("client_id")
+}
+
+// recordServiceForm records the form of a service token request and its tenant.
+func recordServiceForm(r *http.Request, d *Request) {
+	recordForm(r, d)
+	d.Tenant, _ = hostTenant(r.Host)
+}
+
+// recordBearer records the claims of the bearer token.
+func recordBearer(r *http.Request, d *Request) {
+	token, _ := bearer(r)
+	d.Caller = callerOf(token)
+}
+
+// recordServiceRequest records the tenant of the bearer token and the user of
+// the X-user-token.
+func recordServiceRequest(r *http.Request, d *Request) {
+	recordBearer(r, d)
+	if c, err := peek(r.Header.Get("X-User-Token")); err == nil {
+		d.User = c.User
+	}
+}
+
+// callerOf reads the claims of a token without verifying it.
+func callerOf(token string) Caller {
+	c, _ := peek(token)
+	return c.caller()
+}
+
+// Counts are the numbers of requests that each service received, whatever it
+// responded.
 type Counts struct {
 	Token, Auth, Fragments, Destination, Gateway, Foreign int
 	// Leaked counts the requests to the foreign host that carried an
-	// Authorization header. It is to stay 0.
+	// Authorization header. It should stay 0.
 	Leaked int
 }
 
-// Services is the number of requests to anything but the gateway and the
-// foreign host.
+// Services is the number of requests to the services that the agent obtains
+// tokens from: all but those to the gateway and to the foreign host.
 func (c Counts) Services() int { return c.Token + c.Auth + c.Fragments + c.Destination }
 
-// Meter is what the origin of a service saw on its connections.
-type Meter struct {
-	// InFlight is the number of requests being answered now, MaxInFlight the
-	// most there have been at once.
-	InFlight, MaxInFlight int
-	// Connections counts accepted connections, Handshakes the TLS handshakes
-	// that succeeded and Resumed those among them that resumed a session.
-	Connections, Handshakes, Resumed int
+// Requests are the newest requests in the order of arrival, at most
+// [Options.KeepRequests] of them. The slice is the caller's own.
+func (s *Server) Requests() []Request { return s.recorder.requestsNow() }
+
+// Counts are the numbers of requests since the start or the last
+// [Server.ResetCounts].
+func (s *Server) Counts() Counts { return s.recorder.countsNow() }
+
+// ResetCounts sets counts and meters to zero and drops the recorded requests.
+func (s *Server) ResetCounts() {
+	s.recorder.reset()
+	for _, service := range []*Service{s.Tokens.Service, s.Auth.Service, s.Fragments, s.Gateway, s.foreign} {
+		service.meter.reset() // the destinations share that of the fragments
+	}
 }
 
-// recorder keeps the newest requests and counts all of them.
+// recorder holds the newest requests and counts all of them.
 type recorder struct {
 	mu       sync.Mutex
 	limit    int
@@ -77,7 +136,7 @@ type recorder struct {
 	leaked   int
 }
 
-// add counts r and keeps it; the oldest one gives way when the limit is reached.
+// add counts r and records it; the oldest requests are dropped at the limit.
 func (c *recorder) add(r *Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -94,7 +153,7 @@ func (c *recorder) add(r *Request) {
 	c.requests = append(c.requests, r)
 }
 
-// finish notes how r was answered, and returns all that is known of it.
+// finish records the response to r and returns all that is known of r.
 func (c *recorder) finish(r *Request, status int, faulty bool) Request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,7 +161,7 @@ func (c *recorder) finish(r *Request, status int, faulty bool) Request {
 	return *r
 }
 
-func (c *recorder) snapshot() []Request {
+func (c *recorder) requestsNow() []Request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	newest := c.requests[max(0, len(c.requests)-c.limit):]
@@ -113,17 +172,14 @@ func (c *recorder) snapshot() []Request {
 	return out
 }
 
-func (c *recorder) snapshotCounts() Counts {
+func (c *recorder) countsNow() Counts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return Counts{
-		Token:       c.counts[ServiceToken],
-		Auth:        c.counts[ServiceAuth],
-		Fragments:   c.counts[ServiceFragments],
-		Destination: c.counts[ServiceDestination],
-		Gateway:     c.counts[ServiceGateway],
-		Foreign:     c.counts[ServiceForeign],
-		Leaked:      c.leaked,
+		Token: c.counts[ServiceToken], Auth: c.counts[ServiceAuth],
+		Fragments: c.counts[ServiceFragments], Destination: c.counts[ServiceDestination],
+		Gateway: c.counts[ServiceGateway], Foreign: c.counts[ServiceForeign],
+		Leaked: c.leaked,
 	}
 }
 
@@ -132,6 +188,29 @@ func (c *recorder) reset() {
 	defer c.mu.Unlock()
 	c.requests, c.leaked = nil, 0
 	clear(c.counts)
+}
+
+// Meter is what a service saw of load and connections.
+type Meter struct {
+	// MaxInFlight is the highest number of requests that were being responded to
+	// at the same time.
+	MaxInFlight int
+	// Connections counts accepted connections, Handshakes the TLS handshakes that
+	// succeeded, and Resumed those among them that resumed a TLS session.
+	Connections, Handshakes, Resumed int
+}
+
+// Meter is what the service saw since the start or the last
+// [Server.ResetCounts]. Services that share an origin share its meter: the
+// fragments and the destinations. The two gateways share one, too, and so do
+// the two variants of the token service.
+func (s *Service) Meter() Meter {
+	return Meter{
+		MaxInFlight: int(s.meter.maxInFlight.Load()),
+		Connections: int(s.meter.connections.Load()),
+		Handshakes:  int(s.meter.handshakes.Load()),
+		Resumed:     int(s.meter.resumed.Load()),
+	}
 }
 
 // meter counts what happens on one origin.
@@ -143,8 +222,8 @@ type meter struct {
 func (m *meter) begin() {
 	now := m.inFlight.Add(1)
 	for {
-		seen := m.maxInFlight.Load()
-		if now <= seen || m.maxInFlight.CompareAndSwap(seen, now) {
+		highest := m.maxInFlight.Load()
+		if now <= highest || m.maxInFlight.CompareAndSwap(highest, now) {
 			return
 		}
 	}
@@ -152,20 +231,17 @@ func (m *meter) begin() {
 
 func (m *meter) end() { m.inFlight.Add(-1) }
 
-// connState is an http.Server.ConnState.
-func (m *meter) connState(_ net.Conn, state http.ConnState) {
+// countConnection is an http.Server.ConnState.
+func (m *meter) countConnection(_ net.Conn, state http.ConnState) {
 	if state == http.StateNew {
 		m.connections.Add(1)
 	}
 }
 
-func (m *meter) snapshot() Meter {
-	return Meter{
-		InFlight:    int(m.inFlight.Load()),
-		MaxInFlight: int(m.maxInFlight.Load()),
-		Connections: int(m.connections.Load()),
-		Handshakes:  int(m.handshakes.Load()),
-		Resumed:     int(m.resumed.Load()),
+func (m *meter) countHandshake(state tls.ConnectionState) {
+	m.handshakes.Add(1)
+	if state.DidResume {
+		m.resumed.Add(1)
 	}
 }
 
@@ -174,29 +250,4 @@ func (m *meter) reset() {
 	m.connections.Store(0)
 	m.handshakes.Store(0)
 	m.resumed.Store(0)
-}
-
-// describe reads off a request what the double records of it.
-func describe(service string, r *http.Request) *Request {
-	d := &Request{
-		Service: service,
-		Method:  r.Method, Proto: r.Proto, Host: r.Host,
-		Path: r.URL.EscapedPath(), RawQuery: r.URL.RawQuery,
-		Header: r.Header.Clone(),
-		Time:   time.Now(),
-	}
-	if r.TLS != nil {
-		d.Resumed = r.TLS.DidResume
-		if len(r.TLS.PeerCertificates) > 0 {
-			d.CertificateSerial = r.TLS.PeerCertificates[0].SerialNumber.String()
-		}
-	}
-	return d
-}
-
-// claim notes the claims of a token that came with the request, if it has any.
-func (d *Request) claim(token string) {
-	if c, err := peek(token); err == nil {
-		d.Client, d.User, d.Tenant, d.TokenID = c.Client, c.User, c.Tenant, c.ID
-	}
 }

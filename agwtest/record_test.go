@@ -2,6 +2,7 @@ package agwtest_test
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net/http"
 	"strings"
@@ -14,128 +15,166 @@ import (
 
 func TestTransportReachesTheDoubleOnly(t *testing.T) {
 	t.Parallel()
-	srv := start(t, agwtest.Options{})
-	c := client(t, srv)
+	srv := startServer(t, agwtest.Options{})
+	client := newClient(t, srv)
 	port := srv.ForeignURL()[strings.LastIndexByte(srv.ForeignURL(), ':'):]
 	for _, host := range []string{"127.0.0.1", "localhost", "LOCALHOST", "agwtest.invalid", "x.agwtest.invalid", "a.authentication.agwtest.invalid"} {
-		if r := do(t, c, request(t, "GET", "https://"+host+port, "")); r.StatusCode != 200 {
-			t.Errorf("%s: %s", host, r.Status)
+		assertStatus(t, host, send(t, client, newRequest(t, "GET", "https://"+host+port, "")), 200)
+	}
+	for name, address := range map[string]string{
+		"another host":               "example.com" + port,
+		"another port":               "127.0.0.1:1",
+		"a host that only ends like": "xagwtest.invalid" + port,
+		"another loopback address":   "127.0.0.2" + port,
+	} {
+		resp, err := client.Get("https://" + address)
+		if err == nil {
+			resp.Body.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "not a host of the double") {
+			t.Errorf("%s, %s: got error %v, want the dial to be refused", name, address, err)
 		}
 	}
-	for _, address := range []string{"example.com" + port, "127.0.0.1:1", "xagwtest.invalid" + port, "127.0.0.2" + port} {
-		if resp, err := c.Get("https://" + address); err == nil || !strings.Contains(err.Error(), "no host of the double") {
-			if err == nil {
-				resp.Body.Close()
-			}
-			t.Errorf("%s: %v", address, err)
-		}
-	}
-	if _, err := srv.Transport().DialContext(t.Context(), "tcp", "x"); err == nil {
+	if conn, err := srv.Transport().DialContext(t.Context(), "tcp", "x"); err == nil {
+		conn.Close()
 		t.Error("an address without a port was dialed")
 	}
 	if a, b := srv.Transport(), srv.Transport(); a == b {
-		t.Error("the transport is shared")
+		t.Error("two calls of Transport returned the same one, want a new one each")
+	}
+}
+
+func TestTrust(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t, agwtest.Options{})
+	fromPEM := x509.NewCertPool()
+	if !fromPEM.AppendCertsFromPEM(srv.CAPEM()) {
+		t.Fatalf("no certificate in CAPEM: %s", srv.CAPEM())
+	}
+	srv.RootCAs().AddCert(currentCertificate(t, startServer(t, agwtest.Options{})).Leaf) // the pool is the caller's own
+	for name, pool := range map[string]*x509.CertPool{"RootCAs": srv.RootCAs(), "CAPEM": fromPEM} {
+		client := newClient(t, srv)
+		client.Transport.(*http.Transport).TLSClientConfig.RootCAs = pool
+		assertStatus(t, name, send(t, client, newRequest(t, "GET", srv.ForeignURL(), "")), 200)
+		if !pool.Equal(fromPEM) {
+			t.Errorf("%s trusts more than the authority of the double", name)
+		}
+	}
+	untrusting := newClient(t, srv)
+	untrusting.Transport.(*http.Transport).TLSClientConfig.RootCAs = x509.NewCertPool()
+	if resp, err := untrusting.Get(srv.ForeignURL()); err == nil {
+		resp.Body.Close()
+		t.Error("a client that does not trust the authority got a response")
 	}
 }
 
 func TestRequestsAreRecorded(t *testing.T) {
 	t.Parallel()
-	srv := start(t, agwtest.Options{KeepRequests: 3})
-	c := client(t, srv)
+	srv := startServer(t, agwtest.Options{KeepRequests: 3})
+	client := newClient(t, srv)
 	before := time.Now()
 	alice := srv.UserToken(agwtest.User{Name: "alice", Tenant: "t1"})
-	token(t, srv, c, userForm(srv, alice))
-	service := serviceToken(t, srv, c, "t1")
-	call(t, c, labelURL(srv, agwtest.LabelUser), service, "X-user-token", alice)
+	obtainToken(t, srv, client, userForm(srv, alice))
+	service := obtainServiceToken(t, srv, client, "t1")
+	get(t, client, labelURL(srv, "subscriber.ias.user"), service, "X-user-token", alice)
+
 	r := srv.Requests()
 	if len(r) != 3 || r[0].Service != agwtest.ServiceToken || r[1].Service != agwtest.ServiceAuth || r[2].Service != agwtest.ServiceFragments {
-		t.Fatalf("got %+v", r)
+		t.Fatalf("got %+v, want a token request, a service token request and a search for fragments", r)
 	}
-	if r[0].User != "alice" || r[0].Tenant != "t1" || r[0].Client != srv.ClientID() || r[0].Form.Get("assertion") != alice || r[0].Status != 200 {
-		t.Errorf("token request: %+v", r[0])
+	if r[0].User != "alice" || r[0].Tenant != "t1" || r[0].Client != srv.ClientID() || r[0].TokenID == "" ||
+		r[0].Form.Get("assertion") != alice || r[0].Status != 200 || r[0].Faulty {
+		t.Errorf("token request: got %+v, want status 200, the assertion in the form, and its claims", r[0])
 	}
 	if r[1].Tenant != "t1" || r[1].Path != "/oauth/token" || !strings.HasPrefix(r[1].Host, "t1.") || r[1].Method != "POST" {
-		t.Errorf("service token request: %+v", r[1])
+		t.Errorf("service token request: got %+v, want a POST to the host of t1", r[1])
 	}
 	if r[2].Tenant != "t1" || r[2].User != "alice" || r[2].RawQuery == "" || r[2].Time.Before(before) {
-		t.Errorf("fragment request: %+v", r[2])
+		t.Errorf("search for fragments: got %+v, want the tenant t1 and the user alice, a query, and a time of this test", r[2])
 	}
+
 	for range 10 {
-		do(t, c, request(t, "GET", srv.ForeignURL(), ""))
+		send(t, client, newRequest(t, "GET", srv.ForeignURL(), ""))
 	}
-	if r = srv.Requests(); len(r) != 3 || r[0].Service != agwtest.ServiceForeign || srv.Counts().Foreign != 10 {
-		t.Errorf("%d kept of %+v", len(r), srv.Counts())
+	if r, n := srv.Requests(), srv.Counts().Foreign; len(r) != 3 || r[0].Service != agwtest.ServiceForeign || n != 10 {
+		t.Errorf("after 10 more requests: got %d recorded and %d counted, want the newest 3 and 10", len(r), n)
 	}
 	srv.ResetCounts()
-	if len(srv.Requests()) != 0 || srv.Counts() != (agwtest.Counts{}) || srv.Gateway.Meter().Connections != 0 {
-		t.Error("ResetCounts leaves something")
+	if r, counts, meter := srv.Requests(), srv.Counts(), srv.Tokens.Meter(); len(r) != 0 || counts != (agwtest.Counts{}) || meter != (agwtest.Meter{}) {
+		t.Errorf("after ResetCounts: got %d requests, counts %+v, meter %+v; want nothing", len(r), counts, meter)
+	}
+}
+
+func TestNoRequestsAreKept(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t, agwtest.Options{KeepRequests: -1})
+	send(t, newClient(t, srv), newRequest(t, "GET", srv.ForeignURL(), ""))
+	if r, n := srv.Requests(), srv.Counts().Foreign; len(r) != 0 || n != 1 {
+		t.Errorf("got %d requests recorded and %d counted, want 0 and 1", len(r), n)
 	}
 }
 
 func TestMeter(t *testing.T) {
 	t.Parallel()
-	srv := start(t, agwtest.Options{HTTP1: true})
-	var all sync.WaitGroup
-	all.Add(5)
-	srv.Foreign.OnRequest(func(agwtest.Request) *agwtest.Fault {
-		all.Done()
-		all.Wait() // until five are in flight
+	srv := startServer(t, agwtest.Options{HTTP1: true})
+	var arrived sync.WaitGroup
+	arrived.Add(5)
+	srv.Gateway.OnRequest(func(agwtest.Request) *agwtest.Fault {
+		arrived.Done()
+		arrived.Wait() // until five are in flight
 		return nil
 	})
-	c := client(t, srv)
-	c.Transport.(*http.Transport).TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	client := newClient(t, srv)
+	client.Transport.(*http.Transport).TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	var callers sync.WaitGroup
 	for range 5 {
 		callers.Go(func() {
-			resp, err := c.Get(srv.ForeignURL())
+			resp, err := client.Get(srv.GatewayURL())
 			if err != nil {
-				t.Error(err)
+				t.Errorf("one of five requests: %v", err)
 				return
 			}
 			resp.Body.Close()
 		})
 	}
 	callers.Wait()
-	if m := srv.Foreign.Meter(); m.MaxInFlight != 5 || m.Connections != 5 || m.Handshakes != 5 {
-		t.Errorf("%+v", m)
+	if got := srv.Gateway.Meter(); got.MaxInFlight != 5 || got.Connections != 5 || got.Handshakes != 5 { // some may have resumed
+		t.Errorf("five requests at the same time: got %+v, want 5 in flight, connections and handshakes", got)
 	}
-	srv.Foreign.Heal()
+	srv.Gateway.ClearFaults()
 	srv.ResetCounts()
-	c.CloseIdleConnections()
-	do(t, c, request(t, "GET", srv.ForeignURL(), ""))
-	if m := srv.Foreign.Meter(); m.MaxInFlight != 1 || m.Connections != 1 || m.Resumed != 1 || m.Handshakes != 1 {
-		t.Errorf("after resumption: %+v", m)
-	}
-	r := srv.Requests()
-	if len(r) != 1 || !r[0].Resumed {
-		t.Errorf("resumption is not recorded: %+v", r)
+	client.CloseIdleConnections()
+	send(t, client, newRequest(t, "GET", srv.GatewayURL(), ""))
+	if got, want := srv.Gateway.Meter(), (agwtest.Meter{MaxInFlight: 1, Connections: 1, Handshakes: 1, Resumed: 1}); got != want {
+		t.Errorf("one request that resumes a session: got %+v, want %+v", got, want)
 	}
 }
 
+// It is for the race detector.
 func TestConcurrentUse(t *testing.T) {
 	t.Parallel()
-	srv := start(t, agwtest.Options{})
-	c := client(t, srv)
+	srv := startServer(t, agwtest.Options{})
+	client := newClient(t, srv)
 	root := t.TempDir()
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
 			for range 5 {
-				access := token(t, srv, c, systemForm(srv))
-				call(t, c, srv.GatewayURL(), access)
-				srv.Revoke(access)
+				token := obtainToken(t, srv, client, systemForm(srv))
+				get(t, client, srv.GatewayURL(), token)
+				srv.Revoke(token)
 			}
 		})
 	}
 	all.Go(func() {
 		for range 5 {
-			if err := srv.RotateClientCertificate(); err != nil {
-				t.Error(err)
+			if err := srv.RotateCredentials(); err != nil {
+				t.Errorf("rotation: %v", err)
 			}
 			if err := srv.WriteBinding(root); err != nil {
-				t.Error(err)
+				t.Errorf("binding: %v", err)
 			}
-			srv.RefuseOldClients()
+			srv.RefuseOldCredentials()
 			srv.Tokens.SetLifetime(time.Minute)
 			srv.Gateway.Release()
 			srv.Requests()
@@ -146,52 +185,20 @@ func TestConcurrentUse(t *testing.T) {
 	all.Wait()
 }
 
-// TestCloseDuringHandshake leaves a client that says nothing to Close.
+// Close does not wait for a client that does not speak TLS.
 func TestCloseDuringHandshake(t *testing.T) {
 	t.Parallel()
-	srv := start(t, agwtest.Options{})
+	srv := startServer(t, agwtest.Options{})
 	conn, err := srv.Transport().DialContext(t.Context(), "tcp", strings.TrimPrefix(srv.ForeignURL(), "https://"))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("connecting: %v", err)
 	}
 	defer conn.Close()
-	if _, err := conn.Write([]byte("no handshake at all\n")); err != nil {
-		t.Fatal(err)
+	if _, err := conn.Write([]byte("not a handshake\n")); err != nil {
+		t.Fatalf("writing: %v", err)
 	}
-	if _, err := io.ReadAll(conn); err != nil { // the server has closed its side
-		t.Fatal(err)
+	if _, err := io.ReadAll(conn); err != nil {
+		t.Fatalf("the server did not close its side properly: %v", err)
 	}
-	srv.Close() // and does not wait for this one
-}
-
-func TestOnAnswer(t *testing.T) {
-	t.Parallel()
-	srv := start(t, agwtest.Options{})
-	c := client(t, srv)
-	var mu sync.Mutex
-	var seen []agwtest.Request
-	srv.Foreign.OnAnswer(func(r agwtest.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		seen = append(seen, r)
-	})
-	srv.Foreign.Inject(agwtest.Fault{Status: http.StatusBadGateway}, agwtest.Fault{Reset: true})
-	do(t, c, request(t, http.MethodGet, srv.ForeignURL(), ""))
-	if resp, err := c.Get(srv.ForeignURL()); err == nil {
-		resp.Body.Close()
-		t.Error("not cut off")
-	}
-	do(t, c, request(t, http.MethodGet, srv.ForeignURL(), ""))
-	srv.Foreign.OnAnswer(nil)
-	do(t, c, request(t, http.MethodGet, srv.ForeignURL(), ""))
-	mu.Lock()
-	defer mu.Unlock()
-	for i, want := range []agwtest.Request{{Status: 502, Faulty: true}, {Status: 0, Faulty: true}, {Status: 200}} {
-		if i >= len(seen) || seen[i].Status != want.Status || seen[i].Faulty != want.Faulty || seen[i].Service != agwtest.ServiceForeign {
-			t.Errorf("answer %d, want status %d, faulty %t; seen %+v", i, want.Status, want.Faulty, seen)
-		}
-	}
-	if len(seen) != 3 {
-		t.Errorf("%d answers seen", len(seen))
-	}
+	srv.Close()
 }

@@ -2,34 +2,36 @@ package agwtest
 
 import "sync"
 
-// revocations are the access tokens that the gateway no longer accepts.
+// revocations are the tokens that are no longer accepted although they have not
+// expired. Tokens are numbered in the order of issue.
 type revocations struct {
-	mu      sync.RWMutex
-	refused bool
-	below   uint64            // all tokens up to this number
-	users   map[string]uint64 // the same for one user
-	tokens  map[string]bool   // single ones, by jti
-	service uint64            // all tokens for the Destination Service up to this number
+	mu        sync.RWMutex
+	rejectAll bool              // those to come, too
+	tokens    map[string]bool   // by jti
+	gateway   uint64            // all for the gateway up to this number
+	users     map[string]uint64 // those of one user for the gateway
+	service   uint64            // all for the Destination Service
 }
 
+// has reports whether the gateway is to reject a token.
 func (v *revocations) has(c claims) bool {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	n := c.number()
-	old := n != 0 && (n <= v.below || n <= v.users[c.User])
-	return v.refused || old || v.tokens[c.ID]
+	return v.rejectAll || v.tokens[c.ID] || n != 0 && (n <= v.gateway || n <= v.users[c.User])
 }
 
-func (v *revocations) hasService(c claims) bool {
+// hasServiceToken reports whether the Destination Service is to reject a token.
+func (v *revocations) hasServiceToken(c claims) bool {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	n := c.number()
-	return n != 0 && n <= v.service || v.tokens[c.ID]
+	return v.tokens[c.ID] || n != 0 && n <= v.service
 }
 
 // Revoke has the gateway, or the Destination Service if the token is for that,
-// answer 401 to an access token from now on. What is not a token of the double
-// is ignored.
+// reject an access token with status 401 from now on. What is not a token of the
+// double is ignored.
 func (s *Server) Revoke(accessToken string) {
 	c, err := peek(accessToken)
 	if err != nil {
@@ -43,23 +45,15 @@ func (s *Server) Revoke(accessToken string) {
 	s.revoked.tokens[c.ID] = true
 }
 
-// RevokeServiceTokens revokes every token for the Destination Service issued so
-// far.
-func (s *Server) RevokeServiceTokens() {
-	s.revoked.mu.Lock()
-	defer s.revoked.mu.Unlock()
-	s.revoked.service = s.signer.last.Load()
-}
-
-// RevokeAll revokes every access token to the gateway issued so far.
+// RevokeAll revokes every access token for the gateway issued so far.
 func (s *Server) RevokeAll() {
 	s.revoked.mu.Lock()
 	defer s.revoked.mu.Unlock()
-	s.revoked.below = s.signer.last.Load()
+	s.revoked.gateway = s.signer.last.Load()
 }
 
-// RevokeUser revokes every access token to the gateway issued for a user so far; "" means the
-// technical identities.
+// RevokeUser revokes every access token for the gateway issued for the user of
+// that name so far; "" means the system tokens of all tenants.
 func (s *Server) RevokeUser(name string) {
 	s.revoked.mu.Lock()
 	defer s.revoked.mu.Unlock()
@@ -69,9 +63,18 @@ func (s *Server) RevokeUser(name string) {
 	s.revoked.users[name] = s.signer.last.Load()
 }
 
-// AlwaysUnauthorized has the gateway refuse every bearer, or check again.
-func (s *Server) AlwaysUnauthorized(refuse bool) {
+// RevokeServiceTokens revokes every token for the Destination Service issued so
+// far.
+func (s *Server) RevokeServiceTokens() {
 	s.revoked.mu.Lock()
 	defer s.revoked.mu.Unlock()
-	s.revoked.refused = refuse
+	s.revoked.service = s.signer.last.Load()
+}
+
+// RejectTokens has the gateway reject every token, those issued later included,
+// or verify them again.
+func (s *Server) RejectTokens(reject bool) {
+	s.revoked.mu.Lock()
+	defer s.revoked.mu.Unlock()
+	s.revoked.rejectAll = reject
 }

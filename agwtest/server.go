@@ -1,134 +1,137 @@
 package agwtest
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
-	"time"
+)
+
+const (
+	domain       = "agwtest.invalid"
+	tenantDomain = "authentication." + domain
+
+	clientID  = "agwtest-client"
+	provider  = "provider" // the identity zone, and the tenant of tokens without one
+	landscape = "agwtest"
 )
 
 // Dependency is an entry of integrationDependencies: something that the agent
 // may call through the gateway.
 type Dependency struct {
-	OrdID          string `json:"ordId"`
+	ORDID          string `json:"ordId"`
 	GlobalTenantID string `json:"globalTenantId"`
 }
 
 // Options configure [Start]. The zero value is a double with every default.
 type Options struct {
-	// ClientID is the OAuth client id of the agent; "" means "agwtest-client".
-	ClientID string
-	// IdentityZone is the provider's tenant: the host label of [Server.AuthURL]
-	// and the tenant of users and tokens that name none; "" means "provider".
-	IdentityZone string
-	// Landscape is the value of APPFND_CONHOS_LANDSCAPE; "" means "agwtest".
-	Landscape string
-	// Tenants restricts the subscribers that exist, next to the identity zone.
-	// Empty means that every DNS label is a subscriber.
-	Tenants []string
+	// Dependencies are listed in the customer's credentials, and each of them is
+	// an MCP server and an A2A agent of every tenant. nil means two made-up ones.
+	Dependencies []Dependency
 	// SecondGateway lists the tenants whose gateway is another origin.
 	SecondGateway []string
 	// GatewayPath is a path that the gateway's URLs end in, such as "/base" or
 	// "/v1/mcp"; "" means none.
 	GatewayPath string
-	// Dependencies go into the customer's credentials; nil means two made-up ones.
-	Dependencies []Dependency
-	// TokenLifetime is the life of access tokens; 0 means an hour. Change it
-	// later, or for one service, with [Issuer.SetLifetime].
-	TokenLifetime time.Duration
-	// KeepRequests bounds what [Server.Requests] keeps; 0 means 10,000, and less
-	// means nothing.
+	// KeepRequests is the number of requests that [Server.Requests] returns at
+	// most; 0 means 10,000, and a negative number none.
 	KeepRequests int
 	// HTTP1 switches HTTP/2 off.
 	HTTP1 bool
-	// Handler, if set, answers authorized requests to the gateway in place of
-	// the echo. See [Server.Handle] for parts of the path.
-	Handler http.Handler
 }
 
 func (o Options) withDefaults() Options {
-	o.ClientID = orDefault(o.ClientID, "agwtest-client")
-	o.IdentityZone = orDefault(o.IdentityZone, "provider")
-	o.Landscape = orDefault(o.Landscape, "agwtest")
-	o.TokenLifetime = orDefault(o.TokenLifetime, time.Hour)
 	o.KeepRequests = max(0, orDefault(o.KeepRequests, 10_000))
 	if o.Dependencies == nil {
 		o.Dependencies = []Dependency{
-			{OrdID: "sap.s4:apiAccess:salesOrder:v1", GlobalTenantID: "7f3c1a52-0d1e-4a39-9a51-53a8b1b6c001"},
-			{OrdID: "sap.sf:apiAccess:employee:v2", GlobalTenantID: "7f3c1a52-0d1e-4a39-9a51-53a8b1b6c002"},
+			{ORDID: "sap.s4:apiAccess:salesOrder:v1", GlobalTenantID: "7f3c1a52-0d1e-4a39-9a51-53a8b1b6c001"},
+			{ORDID: "sap.sf:apiAccess:employee:v2", GlobalTenantID: "7f3c1a52-0d1e-4a39-9a51-53a8b1b6c002"},
 		}
+	}
+	if o.GatewayPath = strings.Trim(o.GatewayPath, "/"); o.GatewayPath != "" {
+		o.GatewayPath = "/" + o.GatewayPath
 	}
 	return o
 }
 
+func orDefault[T comparable](value, fallback T) T {
+	var zero T
+	if value == zero {
+		return fallback
+	}
+	return value
+}
+
 // Server is the double. Make it with [Start] and end it with [Server.Close]. Its
-// fields are handles to act through, not to be replaced.
+// fields are handles on the services and not to be replaced.
 type Server struct {
-	// Tokens is the token service of the customer flow, both variants.
+	// Tokens is the token service of the customer flow, with and without mutual
+	// TLS. Its tokens live an hour unless [Issuer.SetLifetime] is called; so do
+	// those of Auth and Destinations.
 	Tokens *Issuer
 	// Auth is the authorization server of the LoB flow.
 	Auth *Issuer
 	// Fragments is the search for fragments at the Destination Service.
 	Fragments *Service
-	// Destinations are the destinations of that service, with their tokens.
+	// Destinations is the search for a destination at that service, whose
+	// response has an access token.
 	Destinations *Issuer
 	// Gateway is the Agent Gateway, both origins.
 	Gateway *Service
-	// Foreign is the host that must not see a bearer.
-	Foreign *Service
 
-	options Options
-	pki     *pki
-	signer  *signer
-	log     recorder
-	secrets *secrets
-	revoked revocations
-	routes  routes
+	foreign      *Service
+	options      Options
+	pki          *pki
+	signer       *signer
+	recorder     recorder
+	credentials  *clientCredentials
+	revoked      revocations
+	handlers     handlers
+	fragmentSets fragmentSets
 
-	fragments fragmentStore
-	knobs     destinationKnobs
-
-	done      chan struct{}
+	done      chan struct{} // closed by Close
 	closeOnce sync.Once
 	mu        sync.Mutex // guards closed against requests
 	closed    bool
-	requests  sync.WaitGroup // requests being answered
+	requests  sync.WaitGroup // requests being responded to
 	serving   sync.WaitGroup // accept loops
 	servers   []*http.Server
 	ports     map[string]bool // of all listeners
-	lingerer  lingerer
+	refused   refusedConns
 
 	mountMu sync.Mutex // one writer of mounted files at a time
 
-	tokenURL, openTokenURL, destinationURL, foreignURL string
-	gatewayURLs                                        [2]string
-	authPort                                           string // with its colon
+	// Origins of the services. The host of the authorization server is in tenantDomain.
+	tokenOrigin, openTokenOrigin, authOrigin, destinationOrigin, foreignOrigin string
+	gatewayOrigins                                                             [2]string
 }
 
 // Start brings the double up. Every listener is on 127.0.0.1, on a port that
 // the system chooses.
 func Start(options Options) (*Server, error) {
-	s := &Server{
-		options: options.withDefaults(),
-		secrets: newSecrets(),
-		done:    make(chan struct{}),
-		ports:   map[string]bool{},
-	}
-	s.log = recorder{limit: s.options.KeepRequests, counts: map[string]int{}}
+	done := make(chan struct{})
 	destinations := &meter{}
-	s.Tokens = newIssuer(ServiceToken, &meter{}, s.done, s.options.TokenLifetime)
-	s.Auth = newIssuer(ServiceAuth, &meter{}, s.done, s.options.TokenLifetime)
-	s.Fragments = newService(ServiceFragments, destinations, s.done)
-	s.Destinations = newIssuer(ServiceDestination, destinations, s.done, s.options.TokenLifetime)
-	s.Gateway = newService(ServiceGateway, &meter{}, s.done)
-	s.Foreign = newService(ServiceForeign, &meter{}, s.done)
+	s := &Server{
+		Tokens:       newIssuer(ServiceToken, &meter{}, done),
+		Auth:         newIssuer(ServiceAuth, &meter{}, done),
+		Fragments:    newService(ServiceFragments, destinations, done),
+		Destinations: newIssuer(ServiceDestination, destinations, done),
+		Gateway:      newService(ServiceGateway, &meter{}, done),
+		foreign:      newService(ServiceForeign, &meter{}, done),
+		options:      options.withDefaults(),
+		done:         done,
+		ports:        map[string]bool{},
+	}
+	s.recorder = recorder{limit: s.options.KeepRequests, counts: map[string]int{}}
 	if err := s.start(); err != nil {
 		s.Close()
 		return nil, err
@@ -137,42 +140,38 @@ func Start(options Options) (*Server, error) {
 }
 
 func (s *Server) start() (err error) {
-	if s.pki, err = newPKI(s.options.ClientID); err != nil {
+	if s.pki, err = newPKI(); err != nil {
+		return err
+	}
+	if s.credentials, err = newClientCredentials(s.pki); err != nil {
 		return err
 	}
 	if s.signer, err = newSigner("https://" + domain); err != nil {
 		return err
 	}
-	return s.listenAll()
-}
-
-// listenAll opens the origins of the double.
-func (s *Server) listenAll() error {
-	tokens := s.serve(s.Tokens.Service, noteForm, s.serveToken)
-	auth := s.serve(s.Auth.Service, noteServiceForm, s.serveAuth)
-	foreign := s.serve(s.Foreign, noteBearer, serveForeign)
-	var authURL string
+	tokens := s.serve(s.Tokens.Service, recordForm, s.serveToken)
+	auth := s.serve(s.Auth.Service, recordServiceForm, s.serveAuth)
+	foreign := s.serve(s.foreign, recordBearer, serveForeign)
 	for _, l := range []struct {
-		url     *string
+		origin  *string
 		meter   *meter
 		auth    tls.ClientAuthType
 		handler http.Handler
 	}{
-		{&s.tokenURL, s.Tokens.meter, tls.RequireAndVerifyClientCert, tokens},
-		{&s.openTokenURL, s.Tokens.meter, tls.NoClientCert, tokens},
-		{&authURL, s.Auth.meter, tls.NoClientCert, auth},
-		{&s.destinationURL, s.Destinations.meter, tls.NoClientCert, s.destinationOrigin()},
-		{&s.gatewayURLs[0], s.Gateway.meter, tls.NoClientCert, s.gateway(0)},
-		{&s.gatewayURLs[1], s.Gateway.meter, tls.NoClientCert, s.gateway(1)},
-		{&s.foreignURL, s.Foreign.meter, tls.NoClientCert, foreign},
+		{&s.tokenOrigin, s.Tokens.meter, tls.RequireAndVerifyClientCert, tokens},
+		{&s.openTokenOrigin, s.Tokens.meter, tls.NoClientCert, tokens},
+		{&s.authOrigin, s.Auth.meter, tls.NoClientCert, auth},
+		{&s.destinationOrigin, s.Destinations.meter, tls.NoClientCert, s.destinationService()},
+		{&s.gatewayOrigins[0], s.Gateway.meter, tls.NoClientCert, s.gateway(0)},
+		{&s.gatewayOrigins[1], s.Gateway.meter, tls.NoClientCert, s.gateway(1)},
+		{&s.foreignOrigin, s.foreign.meter, tls.NoClientCert, foreign},
 	} {
 		address, err := s.listen(l.meter, l.auth, l.handler)
 		if err != nil {
 			return err
 		}
-		*l.url = "https://" + address
+		*l.origin = "https://" + address
 	}
-	s.authPort = authURL[strings.LastIndexByte(authURL, ':'):]
 	return nil
 }
 
@@ -182,74 +181,76 @@ func (s *Server) listen(m *meter, auth tls.ClientAuthType, handler http.Handler)
 	if err != nil {
 		return "", fmt.Errorf("agwtest: no loopback listener: %w", err)
 	}
-	protocols, names := s.protocols()
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	alpn := []string{"http/1.1"}
+	if !s.options.HTTP1 {
+		protocols.SetHTTP2(true)
+		alpn = []string{"h2", "http/1.1"}
+	}
 	server := &http.Server{
 		Handler:   handler,
 		ErrorLog:  log.New(io.Discard, "", 0),
-		Protocols: protocols,
+		Protocols: &protocols,
 		TLSConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12,
-			NextProtos: names,
+			NextProtos: alpn,
 			GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-				return s.pki.serverConfig(auth, names, m.handshake(hello)), nil
+				return &tls.Config{
+					MinVersion:   tls.VersionTLS12,
+					Certificates: []tls.Certificate{s.pki.server},
+					NextProtos:   alpn,
+					ClientAuth:   auth,
+					ClientCAs:    s.pki.pool,
+					VerifyConnection: func(state tls.ConnectionState) error {
+						handshakeSucceeded(hello.Conn)
+						m.countHandshake(state)
+						return nil
+					},
+				}, nil
 			},
 		},
-		ConnState: m.connState,
+		ConnState: m.countConnection,
 	}
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	s.servers, s.ports[port] = append(s.servers, server), true
-	s.serving.Go(func() { _ = server.ServeTLS(lingerListener{l, &s.lingerer}, "", "") })
+	s.serving.Go(func() { _ = server.ServeTLS(handshakeListener{l, &s.refused}, "", "") })
 	return l.Addr().String(), nil
 }
 
-// protocols are the versions of HTTP that are spoken, also as ALPN has them.
-func (s *Server) protocols() (*http.Protocols, []string) {
-	var p http.Protocols
-	p.SetHTTP1(true)
-	if s.options.HTTP1 {
-		return &p, []string{"http/1.1"}
-	}
-	p.SetHTTP2(true)
-	return &p, []string{"h2", "http/1.1"}
-}
-
-// serve wraps the handler of a service: it counts, records and lets faults
-// happen. note adds to the record what the service can tell of the request.
-func (s *Server) serve(service *Service, note func(*http.Request, *Request), handler http.HandlerFunc) http.Handler {
+// serve wraps the handler of a service: it counts and records requests and lets
+// faults happen. describe adds to the record what the service can tell of a
+// request.
+func (s *Server) serve(service *Service, describe func(*http.Request, *Request), handler http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !s.enter() {
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
 			panic(http.ErrAbortHandler)
 		}
+		s.requests.Add(1)
+		s.mu.Unlock()
 		defer s.requests.Done()
+
 		service.meter.begin()
 		defer service.meter.end()
-		d := describe(service.name, r)
-		note(r, d)
-		s.log.add(d)
-		a := &answer{ResponseWriter: w}
-		f := service.next(*d)
-		defer func() { service.answered(s.log.finish(d, a.status, f != nil)) }()
-		if f == nil || service.answer(a, r, d, f) {
-			handler(a, r)
+		d := newRequest(service.name, r)
+		describe(r, d)
+		s.recorder.add(d)
+		response := &response{ResponseWriter: w}
+		fault := service.nextFault(*d)
+		defer func() { service.responded(s.recorder.finish(d, response.status, fault != nil)) }()
+		if fault == nil || service.apply(fault, response, r, d) {
+			handler(response, r)
 		}
-		a.finish()
+		response.finish()
 	})
 }
 
-// enter counts a request in, unless the server is closing.
-func (s *Server) enter() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
-	}
-	s.requests.Add(1)
-	return true
-}
-
-// Close ends the double: hanging answers and streams end, connections are cut,
-// and the call returns when all handlers have. A mounted handler is expected to
-// heed its request's context. Closing again does nothing.
+// Close ends the double: hanging responses and streams end, connections are
+// cut, and Close returns when all handlers have. A handler mounted with
+// [Server.Handle] is expected to heed its request's context. Further calls do
+// nothing.
 func (s *Server) Close() {
 	s.closeOnce.Do(func() {
 		s.mu.Lock()
@@ -261,20 +262,76 @@ func (s *Server) Close() {
 		}
 		s.serving.Wait()
 		s.requests.Wait()
-		s.lingerer.close()
+		s.refused.close()
 	})
 }
 
-// CAPEM is the certificate of the authority that signs the server certificates
-// now, as PEM.
-func (s *Server) CAPEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.pki.current().cert.Raw})
+// TokenURL is the token endpoint of the customer flow. Its TLS handshake
+// requires the client certificate.
+func (s *Server) TokenURL() string { return s.tokenOrigin + tokenPath }
+
+// GatewayURL is the base URL of the gateway.
+func (s *Server) GatewayURL() string { return s.gatewayOrigins[0] + s.options.GatewayPath }
+
+// TenantGatewayURL is the base URL of the tenant's gateway: that of
+// [Server.GatewayURL] unless [Options.SecondGateway] names the tenant.
+func (s *Server) TenantGatewayURL(tenant string) string {
+	return s.gatewayOrigins[s.gatewayOf(tenant)] + s.options.GatewayPath
 }
 
-// RootCAs is a pool that trusts the authority of [Server.CAPEM] alone. The pool
-// is the caller's own; after [Server.RotateCA] ask for a new one.
-func (s *Server) RootCAs() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(s.pki.current().cert)
-	return pool
+// gatewayOf is the index of the tenant's gateway in gatewayOrigins.
+func (s *Server) gatewayOf(tenant string) int {
+	if slices.Contains(s.options.SecondGateway, tenant) {
+		return 1
+	}
+	return 0
+}
+
+// ForeignURL is the origin of a host that is trusted by [Server.RootCAs] but is
+// not the gateway: no bearer token may reach it. [Counts] has the requests that
+// did.
+func (s *Server) ForeignURL() string { return s.foreignOrigin }
+
+// serveForeign is the host that must not see a bearer token.
+func serveForeign(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]bool{"foreign": true})
+}
+
+// CAPEM is the certificate of the authority that signed the server
+// certificates, as PEM.
+func (s *Server) CAPEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.pki.authority.cert.Raw})
+}
+
+// RootCAs is a new pool that trusts the authority of [Server.CAPEM] alone.
+func (s *Server) RootCAs() *x509.CertPool { return s.pki.pool.Clone() }
+
+// Transport is a new transport that trusts the double and reaches all of its
+// host names, those of tenants included. It dials nothing else. It has no
+// client certificate; add one to its TLSClientConfig where it is needed. Close
+// its idle connections when done.
+func (s *Server) Transport() *http.Transport {
+	return &http.Transport{
+		DialContext:         s.dial,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: s.RootCAs()},
+		ForceAttemptHTTP2:   !s.options.HTTP1,
+		MaxIdleConnsPerHost: 64,
+	}
+}
+
+var errNotOurs = errors.New("agwtest: not a host of the double")
+
+// dial maps the hosts of the double to its listeners on loopback.
+func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNotOurs, err)
+	}
+	host = strings.ToLower(host)
+	ours := host == "127.0.0.1" || host == "localhost" || host == domain || strings.HasSuffix(host, "."+domain)
+	if !ours || !s.ports[port] {
+		return nil, fmt.Errorf("%w: %s", errNotOurs, address)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
 }

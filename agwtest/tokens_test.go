@@ -2,6 +2,7 @@ package agwtest_test
 
 import (
 	"crypto/tls"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
@@ -14,168 +15,212 @@ import (
 
 func TestTokenOverMutualTLS(t *testing.T) {
 	t.Parallel()
-	srv := start(t, agwtest.Options{})
-	c := client(t, srv, credentials(t, srv))
+	srv := startServer(t, agwtest.Options{})
+	client := newClient(t, srv, currentCertificate(t, srv))
 
-	system := post(t, c, srv.TokenURL(), systemForm(srv))
+	system := postForm(t, client, srv.TokenURL(), systemForm(srv))
 	if system.StatusCode != http.StatusOK || system.field("token_type") != "Bearer" || system.json["expires_in"] != 3600.0 {
-		t.Fatalf("system token: %s %s", system.Status, system.text)
+		t.Fatalf("system token: got status %s and body %s, want a bearer token for an hour", system.Status, system.text)
 	}
-	e := echoOf(t, call(t, c, srv.GatewayURL()+"/v1/mcp/sap.s4:x:v1/t?q=1", system.field("access_token"), "X-Custom", "yes"))
-	if e.User != "" || e.Client != srv.ClientID() || e.Tenant != "provider" || e.TokenID == "" {
-		t.Errorf("system identity: %+v", e.Caller)
+	e := decodeEcho(t, get(t, client, srv.GatewayURL()+"/v1/mcp/sap.s4:x:v1/t?q=1", system.field("access_token"), "X-Custom", "yes"))
+	if want := (agwtest.Caller{Client: srv.ClientID(), Tenant: "provider", TokenID: e.TokenID}); e.Caller != want || e.TokenID == "" {
+		t.Errorf("caller with a system token: got %+v, want %+v with a token id", e.Caller, want)
 	}
-	if e.Path != "/v1/mcp/sap.s4:x:v1/t" || e.RawQuery != "q=1" || e.Header.Get("X-Custom") != "yes" || e.Header.Get("Authorization") != "" {
-		t.Errorf("echo: %+v", e)
+	if e.Path != "/v1/mcp/sap.s4:x:v1/t" || e.RawQuery != "q=1" || e.Header.Get("X-Custom") != "yes" {
+		t.Errorf("echo: got path %q, query %q, header %v; want those of the request", e.Path, e.RawQuery, e.Header)
+	}
+	if e.Header.Get("Authorization") != "" {
+		t.Error("the echo repeats the bearer token")
 	}
 
-	exchanged := post(t, c, srv.TokenURL(), userForm(srv, srv.UserToken(agwtest.User{Name: "alice", Tenant: "t1"})))
-	e = echoOf(t, call(t, c, srv.GatewayURL(), exchanged.field("access_token")))
-	if e.User != "alice" || e.Tenant != "t1" {
-		t.Errorf("user identity: %+v", e.Caller)
+	exchanged := postForm(t, client, srv.TokenURL(), userForm(srv, srv.UserToken(agwtest.User{Name: "alice", Tenant: "t1"})))
+	e = decodeEcho(t, get(t, client, srv.GatewayURL(), exchanged.field("access_token")))
+	if want := (agwtest.Caller{Client: srv.ClientID(), User: "alice", Tenant: "t1", TokenID: e.TokenID}); e.Caller != want {
+		t.Errorf("caller with a user's token: got %+v, want %+v", e.Caller, want)
 	}
-	if got := srv.Counts(); got.Token != 2 || got.Gateway != 2 || got.Services() != 2 {
-		t.Errorf("counts: %+v", got)
+	if got, want := srv.Counts(), (agwtest.Counts{Token: 2, Gateway: 2}); got != want || got.Services() != 2 {
+		t.Errorf("counts: got %+v with %d to services, want %+v with 2", got, got.Services(), want)
 	}
 }
 
-// TestHandshakeIsMutual also wants the client to be told why, every time.
+// A client whose certificate is refused is told why, every time.
 func TestHandshakeIsMutual(t *testing.T) {
 	t.Parallel()
-	srv := start(t, agwtest.Options{HTTP1: true})
+	srv := startServer(t, agwtest.Options{HTTP1: true})
 	tests := map[string]struct {
 		certificates []agwtest.Certificate
 		alert        string
 	}{
-		"none":          {nil, "certificate required"},
-		"expired":       {[]agwtest.Certificate{{NotAfter: time.Now().Add(-time.Minute)}}, "expired certificate"},
-		"not yet valid": {[]agwtest.Certificate{{NotBefore: time.Now().Add(time.Hour)}}, "expired certificate"},
+		"no certificate":            {nil, "certificate required"},
+		"expired certificate":       {[]agwtest.Certificate{{NotAfter: time.Now().Add(-time.Minute)}}, "expired certificate"},
+		"certificate not yet valid": {[]agwtest.Certificate{{NotBefore: time.Now().Add(time.Hour)}}, "expired certificate"},
 		// net/http withholds a certificate of an authority that the server does
-		// not ask for; this client presents it all the same.
-		"foreign": {[]agwtest.Certificate{{ForeignCA: true}}, "unknown certificate authority"},
+		// not ask for; this client presents it nevertheless.
+		"certificate of a foreign authority": {[]agwtest.Certificate{{ForeignCA: true}}, "unknown certificate authority"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := client(t, srv)
+			client := newClient(t, srv)
 			for _, spec := range test.certificates {
-				cert := certificate(t, srv, spec)
-				c.Transport.(*http.Transport).TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				cert := newCertificate(t, srv, spec)
+				client.Transport.(*http.Transport).TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 					return &cert, nil
 				}
 			}
-			for range 20 {
-				resp, err := c.PostForm(srv.TokenURL(), systemForm(srv))
+			for attempt := range 20 {
+				resp, err := client.PostForm(srv.TokenURL(), systemForm(srv))
 				if err == nil {
 					resp.Body.Close()
-					t.Fatalf("the handshake succeeded: %s", resp.Status)
+					t.Fatalf("attempt %d: got status %s, want a failed handshake", attempt, resp.Status)
 				}
 				if !strings.Contains(err.Error(), test.alert) {
-					t.Fatalf("got %v, want %s", err, test.alert)
+					t.Fatalf("attempt %d: got error %v, want one that says %q", attempt, err, test.alert)
 				}
 			}
 		})
 	}
-	other := client(t, srv, certificate(t, srv, agwtest.Certificate{CommonName: "someone else"}))
-	if r := post(t, other, srv.TokenURL(), systemForm(srv)); r.StatusCode != 401 || r.field("error") != "invalid_client" {
-		t.Errorf("other subject: %s %s", r.Status, r.text)
-	}
+	t.Run("valid certificate", func(t *testing.T) {
+		t.Parallel()
+		client := newClient(t, srv, newCertificate(t, srv, agwtest.Certificate{}))
+		assertStatus(t, "token request", postForm(t, client, srv.TokenURL(), systemForm(srv)), 200)
+	})
 }
 
 func TestTokenRequestIsChecked(t *testing.T) {
 	t.Parallel()
-	srv := start(t, agwtest.Options{})
-	c := client(t, srv)
+	srv := startServer(t, agwtest.Options{})
+	client := newClient(t, srv)
 	user := srv.UserToken(agwtest.User{Name: "alice"})
-	system := func(name string, values ...string) url.Values {
-		form := systemForm(srv)
+	with := func(form url.Values, name string, values ...string) url.Values {
 		form[name] = values
 		return form
 	}
-	exchange := func(name string, values ...string) url.Values {
-		form := userForm(srv, user)
-		form[name] = values
-		return form
-	}
+	system := func(name string, values ...string) url.Values { return with(systemForm(srv), name, values...) }
+	exchange := func(name string, values ...string) url.Values { return with(userForm(srv, user), name, values...) }
+	const badRequest, unauthorized = http.StatusBadRequest, http.StatusUnauthorized
 	tests := map[string]struct {
 		form   url.Values
 		header []string
-		code   string
 		status int
+		code   string
 	}{
-		"client_id missing":     {form: system("client_id"), code: "invalid_request"},
-		"client_id wrong":       {form: system("client_id", "x"), code: "invalid_client", status: 401},
-		"client_id repeated":    {form: system("client_id", srv.ClientID(), srv.ClientID()), code: "invalid_request"},
-		"grant_type missing":    {form: system("grant_type"), code: "invalid_request"},
-		"grant_type unknown":    {form: system("grant_type", "password"), code: "unsupported_grant_type"},
-		"resource missing":      {form: system("resource"), code: "invalid_request"},
-		"resource wrong":        {form: system("resource", "urn:x"), code: "invalid_target"},
-		"response_type missing": {form: system("response_type"), code: "invalid_request"},
-		"response_type wrong":   {form: system("response_type", "code"), code: "invalid_request"},
-		"response_type of user": {form: exchange("response_type", "token"), code: "invalid_request"},
-		"client_secret":         {form: system("client_secret", "x"), code: "invalid_request"},
-		"scope":                 {form: exchange("scope", "x"), code: "invalid_request"},
-		"app_tid":               {form: system("app_tid", "x"), code: "invalid_request"},
-		"assertion of system":   {form: system("assertion", user), code: "invalid_request"},
-		"assertion missing":     {form: exchange("assertion"), code: "invalid_request"},
-		"assertion prefixed":    {form: exchange("assertion", "Bearer "+user), code: "invalid_grant"},
-		"assertion garbage":     {form: exchange("assertion", "a.b.c"), code: "invalid_grant"},
-		"assertion forged":      {form: exchange("assertion", user[:len(user)-4]+"AAAA"), code: "invalid_grant"},
-		"assertion cut":         {form: exchange("assertion", user[:len(user)-4]), code: "invalid_grant"},
-		"assertion expired":     {form: exchange("assertion", srv.UserToken(agwtest.User{Lifetime: -time.Second})), code: "invalid_grant"},
-		"assertion is a token":  {form: exchange("assertion", token(t, srv, c, systemForm(srv))), code: "invalid_grant"},
-		"token_format missing":  {form: exchange("token_format"), code: "invalid_request"},
-		"token_format wrong":    {form: exchange("token_format", "opaque"), code: "invalid_request"},
-		"authorization header":  {form: systemForm(srv), header: []string{"Authorization", "Basic eDp5"}, code: "invalid_request"},
-		"accept":                {form: systemForm(srv), header: []string{"Accept", "*/*"}, code: "invalid_request"},
-		"content type":          {form: systemForm(srv), header: []string{"Content-Type", "application/json"}, code: "invalid_request"},
+		"client_id missing":               {system("client_id"), nil, badRequest, "invalid_request"},
+		"client_id wrong":                 {system("client_id", "x"), nil, unauthorized, "invalid_client"},
+		"client_id repeated":              {system("client_id", srv.ClientID(), srv.ClientID()), nil, badRequest, "invalid_request"},
+		"grant_type missing":              {system("grant_type"), nil, badRequest, "invalid_request"},
+		"grant_type unknown":              {system("grant_type", "password"), nil, badRequest, "unsupported_grant_type"},
+		"resource missing":                {system("resource"), nil, badRequest, "invalid_request"},
+		"resource wrong":                  {system("resource", "urn:x"), nil, badRequest, "invalid_target"},
+		"response_type missing":           {system("response_type"), nil, badRequest, "invalid_request"},
+		"response_type wrong":             {system("response_type", "code"), nil, badRequest, "invalid_request"},
+		"response_type in an exchange":    {exchange("response_type", "token"), nil, badRequest, "invalid_request"},
+		"client_secret":                   {system("client_secret", "x"), nil, badRequest, "invalid_request"},
+		"scope":                           {exchange("scope", "x"), nil, badRequest, "invalid_request"},
+		"app_tid":                         {system("app_tid", "x"), nil, badRequest, "invalid_request"},
+		"assertion for a system token":    {system("assertion", user), nil, badRequest, "invalid_request"},
+		"assertion missing":               {exchange("assertion"), nil, badRequest, "invalid_request"},
+		"assertion with a prefix":         {exchange("assertion", "Bearer "+user), nil, badRequest, "invalid_grant"},
+		"assertion that is not a JWT":     {exchange("assertion", "a.b.c"), nil, badRequest, "invalid_grant"},
+		"assertion forged":                {exchange("assertion", user[:len(user)-4]+"AAAA"), nil, badRequest, "invalid_grant"},
+		"assertion truncated":             {exchange("assertion", user[:len(user)-4]), nil, badRequest, "invalid_grant"},
+		"assertion expired":               {exchange("assertion", srv.UserToken(agwtest.User{Lifetime: -time.Second})), nil, badRequest, "invalid_grant"},
+		"assertion that is a token of it": {exchange("assertion", obtainToken(t, srv, client, systemForm(srv))), nil, badRequest, "invalid_grant"},
+		"token_format missing":            {exchange("token_format"), nil, badRequest, "invalid_request"},
+		"token_format wrong":              {exchange("token_format", "opaque"), nil, badRequest, "invalid_request"},
+		"Authorization header":            {systemForm(srv), []string{"Authorization", "Basic eDp5"}, badRequest, "invalid_request"},
+		"Accept wrong":                    {systemForm(srv), []string{"Accept", "*/*"}, badRequest, "invalid_request"},
+		"Content-Type wrong":              {systemForm(srv), []string{"Content-Type", "application/json"}, badRequest, "invalid_request"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := post(t, c, srv.TokenURLNoClientCert(), test.form, test.header...)
-			want := max(test.status, http.StatusBadRequest)
-			if r.StatusCode != want || r.field("error") != test.code || r.field("error_description") == "" {
-				t.Errorf("got %s %s, want %d %s", r.Status, r.text, want, test.code)
+			r := postForm(t, client, tokenURLWithoutMTLS(srv), test.form, test.header...)
+			if r.StatusCode != test.status || r.field("error") != test.code || r.field("error_description") == "" {
+				t.Errorf("got status %s and body %s, want %d, %s and a description", r.Status, r.text, test.status, test.code)
 			}
 		})
 	}
-	r := post(t, c, srv.TokenURLNoClientCert(), systemForm(srv), "Content-Type", "text/plain")
+
+	tokenURL := tokenURLWithoutMTLS(srv)
+	r := postForm(t, client, tokenURL, systemForm(srv), "Content-Type", "text/plain")
 	if !strings.Contains(r.field("error_description"), "Content-Type") {
-		t.Errorf("content type: %s", r.text)
+		t.Errorf("Content-Type text/plain: the description does not name the header: %s", r.text)
 	}
-	if r := do(t, c, request(t, "GET", srv.TokenURLNoClientCert(), "")); r.StatusCode != 405 {
-		t.Errorf("GET: %s", r.Status)
-	}
-	if r := post(t, c, srv.TokenURLNoClientCert()+"?a=b", systemForm(srv)); r.StatusCode != 400 {
-		t.Errorf("query: %s", r.Status)
-	}
-	if r := post(t, c, srv.TokenURLNoClientCert()+"/x", systemForm(srv)); r.StatusCode != 404 {
-		t.Errorf("path: %s", r.Status)
-	}
+	assertStatus(t, "method GET", send(t, client, newRequest(t, "GET", tokenURL, "")), 405)
+	assertStatus(t, "query in the URL", postForm(t, client, tokenURL+"?a=b", systemForm(srv)), 400)
+	assertStatus(t, "another path", postForm(t, client, tokenURL+"/x", systemForm(srv)), 404)
 }
 
-// TestRefusedClientCanWrite writes on a connection whose handshake was refused:
-// were it closed, the second write would fail and might hide the reason.
+// A client writes on a connection whose handshake was refused: if the server had
+// closed it, the second write would fail and could hide the reason.
 func TestRefusedClientCanWrite(t *testing.T) {
 	t.Parallel()
-	srv := start(t, agwtest.Options{})
+	srv := startServer(t, agwtest.Options{})
 	address := strings.TrimSuffix(strings.TrimPrefix(srv.TokenURL(), "https://"), "/oauth2/token")
 	raw, err := srv.Transport().DialContext(t.Context(), "tcp", address)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("connecting: %v", err)
 	}
 	defer raw.Close()
 	conn := tls.Client(raw, &tls.Config{RootCAs: srv.RootCAs(), ServerName: "localhost"})
 	if _, err := conn.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "certificate required") {
-		t.Fatalf("got %v", err)
+		t.Fatalf("handshake without a certificate: got error %v, want one that says %q", err, "certificate required")
 	}
-	if _, err := io.ReadAll(raw); err != nil { // the server has closed its side
-		t.Fatal(err)
+	if _, err := io.ReadAll(raw); err != nil {
+		t.Fatalf("the server did not close its side properly: %v", err)
 	}
-	for range 100 {
+	for n := range 100 {
 		if _, err := raw.Write([]byte("still here")); err != nil {
-			t.Fatal(err)
+			t.Fatalf("write %d after the refusal: %v", n, err)
 		}
 	}
+}
+
+func TestLifetimeAndFieldsOfTokens(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t, agwtest.Options{})
+	client := newClient(t, srv)
+	request := func() result { return postForm(t, client, tokenURLWithoutMTLS(srv), systemForm(srv)) }
+
+	srv.Tokens.SetLifetime(90 * time.Second)
+	if r := request(); r.json["expires_in"] != 90.0 {
+		t.Errorf("lifetime of 90 s: got %s, want expires_in 90", r.text)
+	}
+
+	srv.Tokens.SetLifetime(1500 * time.Millisecond)
+	srv.Tokens.SetField("expires_in", nil)
+	srv.Tokens.SetField("access_token", "a\nb")
+	srv.Tokens.SetField("expires_at", func(expiry time.Time) any { return expiry.UTC().Format(time.RFC3339) })
+	srv.Tokens.SetField("odd", map[string]int{"x": 1})
+	r := request()
+	if _, has := r.json["expires_in"]; has {
+		t.Errorf("expires_in is not left out: %s", r.text)
+	}
+	if r.field("access_token") != "a\nb" || r.json["odd"] == nil {
+		t.Errorf("fields with a value are not overridden: %s", r.text)
+	}
+	at, err := time.Parse(time.RFC3339, r.field("expires_at"))
+	if err != nil || time.Until(at) > 2*time.Second {
+		t.Errorf("a field that is computed from the expiry: got %s, want a time within 1.5 s", r.text)
+	}
+
+	srv.Tokens.SetField("odd", func() {})
+	if r := request(); r.StatusCode != 500 || json.Valid([]byte(r.text)) {
+		t.Errorf("a field that cannot be JSON: got status %s and body %s, want 500 and a text that says so", r.Status, r.text)
+	}
+}
+
+func TestUserIsRefused(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t, agwtest.Options{})
+	client := newClient(t, srv)
+	form := userForm(srv, srv.UserToken(agwtest.User{Name: "bob"}))
+	srv.Tokens.RefuseUser("bob", true)
+	if r := postForm(t, client, tokenURLWithoutMTLS(srv), form); r.StatusCode != 400 || r.field("error") != "invalid_grant" {
+		t.Errorf("a refused user: got status %s and body %s, want 400 and invalid_grant", r.Status, r.text)
+	}
+	obtainToken(t, srv, client, userForm(srv, srv.UserToken(agwtest.User{Name: "alice"}))) // not refused
+	srv.Tokens.RefuseUser("bob", false)
+	obtainToken(t, srv, client, form)
 }
