@@ -145,8 +145,8 @@ func (g *Gateway) Flow() string { return g.flow.Identity().Flow }
 //
 //	gw.URL("v1/mcp", "sap.s4:apiAccess:salesOrder:v1", tenantID)
 //
-// path is not escaped. It may be "", which is the base path, have a slash in front, and, if
-// no segments follow, end in a slash, a query or a fragment.
+// path is one that is escaped already. It may be "", which is the base path, have a slash in
+// front, and, if no segments follow, end in a slash, a query or a fragment.
 //
 // A segment that is empty, "." or "..", a path that has one of those (so that two slashes
 // are in a row), and an absolute URL in place of a part are mistakes: an id that was not

@@ -24,6 +24,8 @@
 // is kept. If /v1/mcp is part of the gateway's path and the path of the request begins with
 // it, it is not repeated. A path with a ".." segment is an error ([ErrPathEscapes]). The
 // path of the third is taken as it is. Query and fragment are kept, user info is dropped.
+// Whoever uses one of the first two gets a relative Location in the same form, and need not
+// know the gateway to follow it.
 //
 // [PlaceholderHost] cannot be reached by accident: names below .invalid never resolve
 // (RFC 6761, section 6.4).

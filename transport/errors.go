@@ -39,15 +39,15 @@ var (
 // A stepError says at which step of a request err occurred. It has Timeout and Temporary
 // because the [url.Error] in which an http.Client wraps it does not look deeper.
 type stepError struct {
-	step string
-	err  error
+	step   string
+	err    error
+	advice string // what to do; "" if err says it, or nobody knows
 }
 
-// Error returns the step, what went wrong and, where that is known, what to do.
 func (e *stepError) Error() string {
 	text := e.step + ": " + e.err.Error()
-	if advice := advice(e.err); advice != "" {
-		text += " (" + advice + ")"
+	if e.advice != "" {
+		text += " (" + e.advice + ")"
 	}
 	return text
 }
@@ -66,6 +66,15 @@ func (e *stepError) Temporary() bool {
 	return errors.As(e.err, &t) && t.Temporary()
 }
 
+// tokenError returns the error of a source that was to return a token.
+func tokenError(err error) *stepError {
+	e := &stepError{step: "get a token for the gateway", err: err}
+	if errors.Is(err, tokensource.ErrExpired) {
+		e.advice = "check this machine's clock, which says " + time.Now().UTC().Format(time.RFC3339)
+	}
+	return e
+}
+
 // sendError returns the error of a base that was to send out with token. It names the
 // gateway, because a caller who used the placeholder does not know its host. An error whose
 // text shows the token is replaced by its text without the token: net/http quotes malformed
@@ -74,14 +83,10 @@ func sendError(out *outgoing, token *tokensource.Token, err error) error {
 	if ended := out.request.Context().Err(); ended != nil && errors.Is(err, ended) {
 		return err
 	}
+	e := &stepError{step: "gateway " + origin.String(&out.url), err: err}
 	if secret := redact.New(token.Authorization()); secret.Shows(err.Error()) {
-		err = errors.New("malformed response: " + secret.Clean(err.Error()))
+		e.err = errors.New("malformed response: " + secret.Clean(err.Error()))
 	}
-	return &stepError{"gateway " + origin.String(&out.url), err}
-}
-
-// advice returns what to do about err; "" if err says all that there is to say.
-func advice(err error) string {
 	var (
 		authority x509.UnknownAuthorityError
 		host      x509.HostnameError
@@ -90,17 +95,15 @@ func advice(err error) string {
 	)
 	switch {
 	case errors.As(err, &authority):
-		return "if it is the gateway's, add its authority to RootCAs, or to the file that SSL_CERT_FILE names"
+		e.advice = "if you trust it, add its authority to RootCAs, or to the file that SSL_CERT_FILE names"
 	case errors.As(err, &host):
-		return "check the gateway's URL"
+		e.advice = "check the gateway's URL"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "check this machine's clock; if it is right, the gateway needs another certificate"
-	case errors.Is(err, tokensource.ErrExpired):
-		return "check this machine's clock, which says " + time.Now().UTC().Format(time.RFC3339)
+		e.advice = "check this machine's clock; if it is right, the gateway needs another certificate"
 	case errors.As(err, &network) && network.Op == "dial":
-		return "check the gateway's URL, the network, and whether a proxy is needed: HTTPS_PROXY, NO_PROXY"
+		e.advice = "check the gateway's URL and the network, and whether HTTPS_PROXY has to be set"
 	case errors.As(err, &network) && network.Op == "proxyconnect":
-		return "check the proxy: HTTPS_PROXY, NO_PROXY"
+		e.advice = "check HTTPS_PROXY and NO_PROXY"
 	}
-	return ""
+	return e
 }

@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/agwgo/agw/internal/route"
 	"github.com/agwgo/agw/tokensource"
 	"github.com/agwgo/agw/transport"
 )
@@ -122,6 +124,74 @@ func TestForeignHostOfAFetchIsNotThatOfTheRequest(t *testing.T) {
 			b := newBase()
 			_, err := transport.New(&fakeSource{err: cause}, transport.Options{Base: b, PassForeignHosts: true}).RoundTrip(newRequest(t, "GET", "/x", nil))
 			assertNotSent(t, b, err, transport.ErrForeignHost)
+		})
+	}
+}
+
+// Each error says what is wrong, where and what to do, in one line.
+func TestErrorsSayWhatToDo(t *testing.T) {
+	t.Parallel()
+	gateway := startServerWith(t, http1, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://elsewhere.example/hush", http.StatusFound)
+	})
+	closed := startServerWith(t, http1, nil)
+	closed.Close()
+	trusting := func(change func(*http.Transport)) http.RoundTripper {
+		b := newBaseTrusting(t, gateway, nil)
+		change(b)
+		return b
+	}
+	at := func(gateway string) *fakeSource { return newSource(newToken(t, "secret", gateway)) }
+	for _, test := range []struct {
+		name   string
+		src    transport.Source
+		base   http.RoundTripper
+		target string
+		want   []string // in the text
+	}{
+		{"a foreign host", newSecretSource(t), nil, "https://elsewhere.example/x",
+			[]string{"foreign host", "the request is for", "https://elsewhere.example:443", "https://gw.example:443", "gw.URL", "another client"}},
+		{"a redirect to a foreign host", at(gateway.URL), trusting(func(*http.Transport) {}), "/x",
+			[]string{"foreign host", "a redirect leads to", "https://elsewhere.example:443", gateway.URL, "another client"}},
+		{"a foreign host, the gateway may have moved", &fakeSource{err: errors.New("down"), gateway: parseURL(t, gatewayURL)}, nil, "https://elsewhere.example/x",
+			[]string{"foreign host", "https://gw.example:443", "the last known gateway is", "down"}},
+		{"an ORD id as URL", newSecretSource(t), nil, "sap.s4:apiAccess:order:v1/tenant",
+			[]string{"sap.s4:apiAccess:order:v1/tenant", "opaque URL", "ORD id", "leading slash", "gw.URL"}},
+		{"an empty segment", newSecretSource(t), nil, route.URL("v1/mcp", "sap.s4:apiAccess:order:v1", ""),
+			[]string{"segment 2 given to gw.URL is empty", "pass the id"}},
+		{"a path that escapes", newSecretSource(t), nil, "/../x", []string{`a ".." segment`, "use the path that it leads to"}},
+		{"a gateway over plain http", at("http://gw.example"), nil, "/x", []string{"plain http", "http://gw.example:80", "https"}},
+		{"no gateway", newSource(), nil, "/x", []string{"without the URL of its gateway", "its flow"}},
+		{"a gateway that is down", at(closed.URL), trusting(func(*http.Transport) {}), "/x",
+			[]string{closed.URL, "refused", "check the gateway's URL and the network", "HTTPS_PROXY"}},
+		{"a proxy that is down", at("https://gw.example"), trusting(func(b *http.Transport) { b.Proxy = http.ProxyURL(parseURL(t, closed.URL)) }), "/x",
+			[]string{"https://gw.example:443", "proxyconnect", "check HTTPS_PROXY"}},
+		{"an authority that is not trusted", at(gateway.URL), trusting(func(b *http.Transport) { b.TLSClientConfig.RootCAs = x509.NewCertPool() }), "/x",
+			[]string{gateway.URL, "unknown authority", "RootCAs", "SSL_CERT_FILE"}},
+		{"the certificate of another host", at("https://gw.example"), newBaseTrusting(t, gateway, map[string]*recordingServer{"gw.example:443": gateway}), "/x",
+			[]string{"https://gw.example:443", "not gw.example", "check the gateway's URL"}},
+		{"a wrong clock, by the certificate", at(gateway.URL), trusting(func(b *http.Transport) {
+			b.TLSClientConfig.Time = func() time.Time { return time.Now().AddDate(200, 0, 0) }
+		}), "/x", []string{gateway.URL, "expired or is not yet valid", "this machine's clock"}},
+		{"a wrong clock, by the token", &fakeSource{err: fmt.Errorf("agw: fetch system token: %w", tokensource.ErrExpired)}, nil, "/x",
+			[]string{"get a token for the gateway", "expired on arrival", "this machine's clock, which says 2"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			resp, err := transport.New(test.src, transport.Options{Base: test.base}).Client().Get(test.target)
+			if err == nil {
+				_ = resp.Body.Close()
+				t.Fatalf("got status %d, want an error", resp.StatusCode)
+			}
+			text := err.Error()
+			for _, want := range test.want {
+				if !strings.Contains(text, want) {
+					t.Errorf("the error does not say %q: %s", want, text)
+				}
+			}
+			if strings.Contains(text, "\n") || len(text) > 320 || strings.Contains(text, "secret") {
+				t.Errorf("the error is not one line of at most 320 bytes (%d) without the token: %s", len(text), text)
+			}
 		})
 	}
 }

@@ -27,6 +27,7 @@ const gatewayURL = "https://gw.example/base"
 type fakeSource struct {
 	err     error    // of AccessToken, if not nil
 	gateway *url.URL // that Gateway knows; nil if it knows none
+	final   bool     // whether no token comes with another one
 
 	mu          sync.Mutex
 	tokens      []*tokensource.Token
@@ -55,7 +56,7 @@ func (s *fakeSource) AccessToken(ctx context.Context) (*tokensource.Token, error
 	return s.tokens[0], nil
 }
 
-func (s *fakeSource) Gateway(context.Context) (*url.URL, bool) { return s.gateway, s.gateway != nil }
+func (s *fakeSource) Gateway(context.Context) (*url.URL, bool) { return s.gateway, s.final }
 
 func (s *fakeSource) Invalidate(token *tokensource.Token) bool {
 	s.mu.Lock()

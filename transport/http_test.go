@@ -155,6 +155,29 @@ func TestRetryOverHTTP(t *testing.T) {
 	})
 }
 
+// The body of the first response does not arrive before the second one is there.
+func TestRetryAfterASlowRejectionOverHTTP(t *testing.T) {
+	t.Parallel()
+	overEachProtocol(t, func(t *testing.T, start func(*httptest.Server), _ int) {
+		s := startServerWith(t, start, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") == "Bearer old" {
+				w.Header().Set("Content-Length", "8")
+				w.WriteHeader(http.StatusUnauthorized)
+				_ = http.NewResponseController(w).Flush()
+				<-r.Context().Done()
+			}
+		})
+		client, _ := newGatewayClient(t, s, "", "old", "new")
+		resp, err := client.Get("/x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if readAll(t, resp); resp.StatusCode != 200 {
+			t.Errorf("got status %d, want the second response", resp.StatusCode)
+		}
+	})
+}
+
 // An upload from a stream cannot be sent again: the caller gets the gateway's response.
 func TestRejectedStreamOverHTTP(t *testing.T) {
 	t.Parallel()

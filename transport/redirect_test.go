@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httputil"
 	"slices"
 	"strings"
 	"testing"
@@ -24,7 +25,7 @@ func startRedirectServers(t *testing.T, status int) *redirectServers {
 	t.Helper()
 	s := new(redirectServers)
 	s.gateway = startServerWith(t, http2, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/base/redirect" {
+		if r.URL.Path == "/base/redirect" && r.URL.RawQuery == "" {
 			w.Header().Set("Location", s.location)
 			w.WriteHeader(status)
 		}
@@ -102,6 +103,9 @@ func TestTokenFollowsRedirectsWithinTheGateway(t *testing.T) {
 		for location, want := range map[string]string{
 			"/base/there":                           "/base/there",
 			"there":                                 "/base/there",
+			"?there":                                "/base/redirect",
+			"/there":                                "/there",
+			"//example.com/base/there":              "/base/there",
 			"https://example.com/there":             "/there",
 			"https://EXAMPLE.com:443/there":         "/there",
 			"https://agent-gateway.invalid/there":   "/base/there",
@@ -122,6 +126,10 @@ func TestTokenFollowsRedirectsWithinTheGateway(t *testing.T) {
 				end, err := route.Join(parseURL(t, "https://example.com/base"), resp.Request.URL)
 				if err != nil || end.Path != want {
 					t.Errorf("the redirect ended at %v (error %v), want path %s", end, err, want)
+				}
+				below := !strings.Contains(location, "//") && strings.HasPrefix(want, "/base/")
+				if below && route.IsRelative(parseURL(t, start)) && !route.IsRelative(resp.Request.URL) {
+					t.Errorf("the redirect ended at %s, want a URL relative to the gateway, like the one that the caller used", resp.Request.URL)
 				}
 			})
 		}
@@ -158,27 +166,58 @@ func TestRedirectsDoNotLeadToTheToken(t *testing.T) {
 	}
 }
 
-// A Location is relative to the URL that the request was sent to, which the caller does not
-// know.
-func TestRelativeLocationIsMadeAbsolute(t *testing.T) {
+// A Location is relative to the URL that the request was sent to, which a caller who used
+// the placeholder does not know. See also route.TestLocation.
+func TestRelativeLocation(t *testing.T) {
 	t.Parallel()
-	for location, want := range map[string]string{
-		"":                          "",
-		"/base/y?q":                 "https://gw.example/base/y?q",
-		"y":                         "https://gw.example/base/v1/y",
-		"../y":                      "https://gw.example/base/y",
-		"//evil.example/y":          "https://evil.example/y",
-		"https://gw.example/a/../y": "https://gw.example/a/../y",
-		"sap.s4:order":              "sap.s4:order",
-		"%zz":                       "%zz",
+	for location, want := range map[string]struct{ relative, absolute string }{
+		"":                          {"", ""},
+		"/base/y?q":                 {"/y?q", "https://gw.example/base/y?q"},
+		"y":                         {"/v1/y", "https://gw.example/base/v1/y"},
+		"/y":                        {"https://gw.example/y", "https://gw.example/y"},
+		"//evil.example/y":          {"https://evil.example/y", "https://evil.example/y"},
+		"https://gw.example/a/../y": {"https://gw.example/a/../y", "https://gw.example/a/../y"},
+		"sap.s4:order":              {"sap.s4:order", "sap.s4:order"},
+		"%zz":                       {"%zz", "%zz"},
 	} {
-		b := newBase(result{status: 201, header: http.Header{"Location": {location}}})
-		resp, err := transport.New(newSecretSource(t), transport.Options{Base: b}).RoundTrip(newRequest(t, "POST", "/v1/x", nil))
-		if err != nil {
-			t.Fatal(err)
+		for target, want := range map[string]string{
+			"/v1/x":                                want.relative,
+			"https://agent-gateway.invalid/v1/x":   want.relative,
+			"https://gw.example/base/v1/x":         want.absolute,
+			"https://gw.example:443/base/v1/x?q=1": want.absolute,
+		} {
+			b := newBase(result{status: 201, header: http.Header{"Location": {location}}})
+			resp, err := transport.New(newSecretSource(t), transport.Options{Base: b}).RoundTrip(newRequest(t, "POST", target, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := resp.Header.Get("Location"); got != want {
+				t.Errorf("POST %s: the Location %q became %q, want %q", target, location, got, want)
+			}
 		}
-		if got := resp.Header.Get("Location"); got != want {
-			t.Errorf("the Location %q became %q, want %q", location, got, want)
+	}
+}
+
+// A reverse proxy passes a Location on to callers who have no way to the gateway's host.
+func TestRedirectThroughAReverseProxy(t *testing.T) {
+	t.Parallel()
+	s := startRedirectServers(t, http.StatusTemporaryRedirect)
+	proxy := startServerWith(t, plainHTTP, (&httputil.ReverseProxy{
+		Transport: s.client(t, false).Transport,
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = "https", transport.PlaceholderHost
+		},
+	}).ServeHTTP)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for _, location := range []string{"there", "/base/there"} {
+		s.location = location
+		resp, err := client.Get(proxy.URL + "/redirect")
+		if err != nil {
+			t.Fatalf("a redirect to %s: %v", location, err)
+		}
+		_ = resp.Body.Close()
+		if got, want := resp.Request.URL.String(), proxy.URL+"/there"; got != want || resp.StatusCode != 200 {
+			t.Errorf("a redirect to %s ended at %s with status %d, want %s and 200", location, got, resp.StatusCode, want)
 		}
 	}
 }

@@ -40,8 +40,8 @@ func newOutgoing(req *http.Request) *outgoing {
 
 // setHeader gives out a copy of header with the given Authorization, in place of any that
 // header has, however spelled. If header has no correlation id, what newID returns is
-// added, unless that is empty. It fails if newID panics.
-func (out *outgoing) setHeader(header http.Header, bearer string, newID func() string) error {
+// added, unless that is empty.
+func (out *outgoing) setHeader(header http.Header, bearer string, newID func() (string, error)) error {
 	// To clone a map is the quickest way to copy it. But if two more fields would make the
 	// clone outgrow the smallest map, it is quicker to build the copy in its final size.
 	const smallest = 8 // entries
@@ -67,7 +67,7 @@ func (out *outgoing) setHeader(header http.Header, bearer string, newID func() s
 	out.authorization[0] = bearer
 	own[authorization] = out.authorization[:]
 	if newID != nil {
-		id, err := recovered(newID)
+		id, err := newID()
 		if err != nil {
 			return err
 		}
@@ -80,25 +80,27 @@ func (out *outgoing) setHeader(header http.Header, bearer string, newID func() s
 	return nil
 }
 
-// recovered returns what newID returns, or an error if it panics. The error has the text
-// of a runtime error, and the type of any other value, which could hold anything.
-func recovered(newID func() string) (id string, err error) {
-	defer func() {
-		switch value := recover().(type) {
-		case nil:
-		case runtime.Error:
-			err = fmt.Errorf("agw: NewCorrelationID panicked: %w", value)
-		default:
-			err = fmt.Errorf("agw: NewCorrelationID panicked with a %T", value)
-		}
-	}()
-	return newID(), nil
+// recovering returns newID with an error in place of a panic. The error has the text of a
+// runtime error, and the type of any other value, which could hold anything.
+func recovering(newID func() string) func() (string, error) {
+	return func() (id string, err error) {
+		defer func() {
+			switch value := recover().(type) {
+			case nil:
+			case runtime.Error:
+				err = fmt.Errorf("agw: NewCorrelationID panicked: %w", value)
+			default:
+				err = fmt.Errorf("agw: NewCorrelationID panicked with a %T", value)
+			}
+		}()
+		return newID(), nil
+	}
 }
 
 // randomUUID returns a random UUID (RFC 9562, section 5.4). It tells requests apart and is
 // not a secret, so the runtime's random numbers will do. A system call for each request
-// would cost as much as everything else here.
-func randomUUID() string {
+// would cost as much as everything else here. The error is always nil.
+func randomUUID() (string, error) {
 	var id [16]byte
 	binary.BigEndian.PutUint64(id[:8], rand.Uint64())
 	binary.BigEndian.PutUint64(id[8:], rand.Uint64())
@@ -110,5 +112,5 @@ func randomUUID() string {
 	hex.Encode(text[14:18], id[6:8])
 	hex.Encode(text[19:23], id[8:10])
 	hex.Encode(text[24:], id[10:])
-	return string(text[:])
+	return string(text[:]), nil
 }

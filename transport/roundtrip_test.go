@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/agwgo/agw/internal/route"
 	"github.com/agwgo/agw/tokensource"
 	"github.com/agwgo/agw/transport"
 )
@@ -244,20 +246,25 @@ func TestForeignHosts(t *testing.T) {
 		"https://evil.example/x", "http://gw.example/x", "https://gw.example:8443/x", "http://agent-gateway.invalid/x",
 		"https://agent-gateway.invalid:80/x", "https://agent-gateway.invalid@evil.example/x", "https://gw.example:443@evil.example/x", "//gw.example/x",
 	} {
-		for _, known := range []bool{false, true} {
+		for _, gateway := range []string{"unknown", "known", "final"} {
 			for _, pass := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%s/known=%v/pass=%v", target, known, pass), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s/gateway %s/pass=%v", target, gateway, pass), func(t *testing.T) {
 					t.Parallel()
 					b, src := newBase(), newSecretSource(t)
-					if known {
+					if gateway != "unknown" {
 						src.gateway = parseURL(t, gatewayURL)
 					}
+					src.final = gateway == "final"
 					content := newBody("content")
 					req := newRequest(t, "POST", target, content)
 					newID := func() string { t.Error("a correlation id was generated for a request that has no token"); return "id" }
 					_, err := transport.New(src, transport.Options{Base: b, PassForeignHosts: pass, NewCorrelationID: newID}).RoundTrip(req)
-					if asked := src.calls.Load() > 0; asked == known {
-						t.Errorf("the source was asked for a token: %v, want %v, since its gateway is known: %v", asked, !known, known)
+					want := int64(1)
+					if src.final {
+						want = 0
+					}
+					if n := src.calls.Load(); n != want {
+						t.Errorf("the source was asked for %d tokens, want %d, since its gateway is %s", n, want, gateway)
 					}
 					if n := content.closed.Load(); n != 1 {
 						t.Errorf("the body was closed %d times, want once", n)
@@ -282,7 +289,7 @@ func TestForeignHosts(t *testing.T) {
 // token. Then that of the token decides.
 func TestGatewayOfTheTokenDecides(t *testing.T) {
 	t.Parallel()
-	for _, target := range []string{"/x", "https://agent-gateway.invalid/x"} {
+	for _, target := range []string{"/x", "https://agent-gateway.invalid/x", "https://gw.example/x"} {
 		b, src := newBase(), newSecretSource(t)
 		src.gateway = parseURL(t, "https://former.example")
 		_, err := transport.New(src, transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", target, nil))
@@ -297,6 +304,79 @@ func TestGatewayOfTheTokenDecides(t *testing.T) {
 	src.gateway = parseURL(t, "https://former.example")
 	_, err := transport.New(src, transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "https://former.example/x", nil))
 	assertNotSent(t, b, err, transport.ErrForeignHost)
+}
+
+// Without a token, nobody knows better than the gateway that is known.
+func TestKnownGatewayDecidesIfThereIsNoToken(t *testing.T) {
+	t.Parallel()
+	down := &tokensource.Error{Op: "fetch system token", Kind: tokensource.Temporary}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	const (
+		sent = iota
+		tokenError
+		foreignHost
+		canceled
+	)
+	for _, test := range []struct {
+		name, gateway, target string
+		ctx                   context.Context
+		pass                  bool
+		want                  int
+	}{
+		{"foreign", gatewayURL, "https://elsewhere.example/x", t.Context(), false, foreignHost},
+		{"foreign, to be passed", gatewayURL, "https://elsewhere.example/x", t.Context(), true, sent},
+		{"of the gateway", gatewayURL, "https://gw.example/x", t.Context(), true, tokenError},
+		{"relative", gatewayURL, "/x", t.Context(), true, tokenError},
+		{"of who knows", "", "https://elsewhere.example/x", t.Context(), true, tokenError},
+		{"foreign, but the caller has left", gatewayURL, "https://elsewhere.example/x", ended, true, canceled},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			b, src := newBase(), &fakeSource{err: down}
+			if test.gateway != "" {
+				src.gateway = parseURL(t, test.gateway)
+			}
+			req := newRequest(t, "GET", test.target, nil).WithContext(test.ctx)
+			_, err := transport.New(src, transport.Options{Base: b, PassForeignHosts: test.pass}).RoundTrip(req)
+			foreign, noToken := errors.Is(err, transport.ErrForeignHost), errors.Is(err, down)
+			switch test.want {
+			case sent:
+				if err != nil || b.onlyRequest(t).Request != req {
+					t.Errorf("got error %v, want the request to be passed as it is", err)
+				}
+				return
+			case tokenError:
+				if foreign || !noToken {
+					t.Errorf("got error %v, want that of the source, and no %v", err, transport.ErrForeignHost)
+				}
+			case foreignHost:
+				if !foreign || !noToken {
+					t.Errorf("got error %v, want %v and, since the gateway may have moved, the error of the source", err, transport.ErrForeignHost)
+				}
+			case canceled:
+				if foreign || !errors.Is(err, context.Canceled) {
+					t.Errorf("got error %v, want %v alone", err, context.Canceled)
+				}
+			}
+			if len(b.sent) != 0 {
+				t.Errorf("%d requests were sent, want none", len(b.sent))
+			}
+		})
+	}
+}
+
+// A request goes on if its gateway is final and its own.
+func TestFinalGatewayOfTheRequest(t *testing.T) {
+	t.Parallel()
+	b, src := newBase(), newSecretSource(t)
+	src.gateway, src.final = parseURL(t, gatewayURL), true
+	if _, err := transport.New(src, transport.Options{Base: b}).RoundTrip(newRequest(t, "GET", "https://gw.example/x", nil)); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.onlyRequest(t).URL.String(); got != "https://gw.example/x" {
+		t.Errorf("the request was sent to %s, want it to go where its URL says", got)
+	}
 }
 
 func TestPlainHTTP(t *testing.T) {
@@ -342,9 +422,10 @@ func TestBadURLFailsWithoutAToken(t *testing.T) {
 		url  *url.URL
 		want error // nil means any
 	}{
-		"opaque":          {parseURL(t, "sap.s4:apiAccess:order:v1/tenant"), transport.ErrOpaqueURL},
-		"opaque and host": {&url.URL{Scheme: "https", Host: "agent-gateway.invalid", Opaque: "//evil.example/x"}, transport.ErrOpaqueURL},
-		"no URL":          {nil, nil},
+		"opaque":           {parseURL(t, "sap.s4:apiAccess:order:v1/tenant"), transport.ErrOpaqueURL},
+		"a part of gw.URL": {parseURL(t, route.URL("v1/mcp", "")), transport.ErrInvalidURL},
+		"opaque and host":  {&url.URL{Scheme: "https", Host: "agent-gateway.invalid", Opaque: "//evil.example/x"}, transport.ErrOpaqueURL},
+		"no URL":           {nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -405,8 +486,8 @@ func TestTransportWithoutASource(t *testing.T) {
 		"zero Transport": new(transport.Transport),
 	} {
 		content := newBody("content")
-		if _, err := rt.RoundTrip(newRequest(t, "POST", "https://evil.example", content)); err == nil {
-			t.Errorf("%s: got no error", name)
+		if _, err := rt.Client().Do(newRequest(t, "POST", "https://evil.example", content)); err == nil || !strings.Contains(err.Error(), "transport.New") {
+			t.Errorf("%s: got error %v, want one that says how to make a Transport", name, err)
 		}
 		if n := content.closed.Load(); n != 1 {
 			t.Errorf("%s: the body was closed %d times, want once", name, n)
@@ -459,6 +540,41 @@ func TestNewBase(t *testing.T) {
 	}
 	if b == transport.NewBase() {
 		t.Error("two calls return the same base, which callers may modify")
+	}
+}
+
+// A generator is the caller's code. If it panics, that is an error of the request.
+func TestPanicOfNewCorrelationID(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, want string
+		newID      func() string
+	}{
+		{"a string", "panicked with a string", func() string { panic("hush") }},
+		{"an error", "panicked with a *errors.errorString", func() string { panic(errors.New("hush")) }},
+		{"nil", "panicked: panic called with nil argument", func() string { panic(nil) }},
+		{"a runtime error", "panicked: runtime error: index out of range", func() string { var none []string; return none[len(none)] }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			b, content := newBase(), newBody("content")
+			rt := transport.New(newSecretSource(t), transport.Options{Base: b, NewCorrelationID: test.newID})
+			_, err := rt.RoundTrip(newRequest(t, "POST", "/x", content))
+			switch {
+			case err == nil || !strings.Contains(err.Error(), "NewCorrelationID") || !strings.Contains(err.Error(), test.want):
+				t.Errorf("got error %v, want one that names NewCorrelationID and says %q", err, test.want)
+			case strings.Contains(err.Error(), "hush"):
+				t.Errorf("the error shows the value of the panic, which could be anything: %v", err)
+			}
+			if n := content.closed.Load(); n != 1 || len(b.sent) != 0 {
+				t.Errorf("the body was closed %d times, and %d requests were sent; want once and none", n, len(b.sent))
+			}
+			req := newRequest(t, "GET", "/x", nil)
+			req.Header.Set("X-Correlation-Id", "mine")
+			if _, err := rt.RoundTrip(req); err != nil {
+				t.Errorf("a request with an id of its own, which needs no generator: %v", err)
+			}
+		})
 	}
 }
 

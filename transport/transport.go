@@ -3,7 +3,6 @@ package transport
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 
@@ -24,10 +23,10 @@ type Source interface {
 	// waits no longer than ctx allows.
 	AccessToken(ctx context.Context) (*tokensource.Token, error)
 
-	// Gateway returns the gateway of ctx's subject if it is known without a token. A
-	// request for another host then fails before a token is fetched. The URL is not
-	// modified.
-	Gateway(ctx context.Context) (gateway *url.URL, known bool)
+	// Gateway returns the gateway of ctx's subject if it is known without a token, else
+	// nil. final says that no token can come with another one: then a request for another
+	// host needs no token to be found foreign. The URL is not modified.
+	Gateway(ctx context.Context) (gateway *url.URL, final bool)
 
 	// Invalidate tells the source that the gateway has rejected a token of AccessToken.
 	// The result, whether the token was dropped, does not matter to a Transport.
@@ -40,7 +39,10 @@ type Options struct {
 	Base http.RoundTripper
 
 	// PassForeignHosts hands requests for other origins than the gateway's to Base as
-	// they are, without a token. Default: they fail with [ErrForeignHost].
+	// they are, without a token. Default: they fail with [ErrForeignHost]. Which origin
+	// is the gateway's comes with the subject's token, so that one is fetched if there is
+	// none, unless the gateway is configured. If that fails, the gateway that is known
+	// from an earlier token counts; if there is none, the request fails.
 	PassForeignHosts bool
 
 	// DangerouslyAllowPlainHTTP sends tokens unencrypted over the network if the
@@ -49,8 +51,8 @@ type Options struct {
 	DangerouslyAllowPlainHTTP bool
 
 	// NewCorrelationID returns the X-Correlation-Id of a request whose caller set none.
-	// If it returns "", none is sent. It must be safe for concurrent use. Default: a
-	// random UUID (RFC 9562, section 5.4).
+	// If it returns "", none is sent. If it panics, the request fails. It must be safe for
+	// concurrent use. Default: a random UUID (RFC 9562, section 5.4).
 	NewCorrelationID func() string
 }
 
@@ -59,7 +61,8 @@ type Options struct {
 // concurrent use.
 type Transport struct {
 	source Source
-	opts   Options // complete
+	opts   Options // with a Base
+	newID  func() (string, error)
 }
 
 // New returns a Transport that takes its tokens from src. If src is nil, every request
@@ -68,10 +71,11 @@ func New(src Source, opts Options) *Transport {
 	if opts.Base == nil {
 		opts.Base = NewBase()
 	}
-	if opts.NewCorrelationID == nil {
-		opts.NewCorrelationID = randomUUID
+	newID := randomUUID
+	if opts.NewCorrelationID != nil {
+		newID = recovering(opts.NewCorrelationID)
 	}
-	return &Transport{source: src, opts: opts}
+	return &Transport{source: src, opts: opts, newID: newID}
 }
 
 // NewBase returns a new [http.Transport] that suits a gateway: HTTP/2 if the server offers
@@ -93,7 +97,7 @@ func (t *Transport) CloseIdleConnections() {
 }
 
 // RoundTrip sends req to the gateway and returns the response. Its own errors are
-// [ErrForeignHost], [ErrOpaqueURL], [ErrPathEscapes], [ErrNoGateway] and
+// [ErrForeignHost], [ErrOpaqueURL], [ErrInvalidURL], [ErrPathEscapes], [ErrNoGateway] and
 // [tokensource.ErrInsecureURL]. Those of the token source and of the base are wrapped,
 // except for an error of the base whose text shows the token, of which only the text is
 // left, without the token.
@@ -103,17 +107,23 @@ func (t *Transport) CloseIdleConnections() {
 // does not).
 //
 // After a 401 response the source is told that its token was rejected. If the source then
-// has another token, and req has no body or a GetBody, the request is sent once more,
-// whatever its method: a gateway authenticates before it acts. Otherwise the 401 response
-// is returned, with its body unread.
+// has another token, and req has no body or a GetBody, the first response is closed unread
+// and the request is sent once more, whatever its method: a gateway authenticates before it
+// acts. Otherwise the 401 response is returned, with its body unread.
 //
-// The Request of the response is req. A relative Location is made absolute.
+// The Request of the response is req. A relative Location means the same to the caller as
+// it does to the gateway: if the URL of req names the gateway's host, it is made absolute;
+// if not, it becomes a path below that of the gateway, and absolute only if it leads
+// elsewhere.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	token, out, err := t.prepare(req, t.opts.NewCorrelationID)
+	token, out, err := t.prepare(req, t.newID)
 	if err != nil {
 		// Not errors.As: a fetch of a token may have met a foreign host of its own.
-		if _, foreign := err.(*route.ForeignHostError); foreign && t.opts.PassForeignHosts {
-			return t.opts.Base.RoundTrip(req)
+		if foreign, ok := err.(*route.ForeignHostError); ok {
+			if t.opts.PassForeignHosts {
+				return t.opts.Base.RoundTrip(req)
+			}
+			foreign.Redirected = req.Response != nil
 		}
 		if req.Body != nil {
 			_ = req.Body.Close() // a RoundTripper has to, also after an error
@@ -129,29 +139,40 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // prepare returns a token and the request to send with it. The request depends on nothing
 // but req, the token and, if req has no correlation id, on newID.
-func (t *Transport) prepare(req *http.Request, newID func() string) (*tokensource.Token, *outgoing, error) {
+func (t *Transport) prepare(req *http.Request, newID func() (string, error)) (*tokensource.Token, *outgoing, error) {
 	switch {
 	case t.source == nil:
 		return nil, nil, errNoSource
 	case req.URL == nil:
 		return nil, nil, errNoURL
-	case req.URL.Opaque != "":
-		return nil, nil, ErrOpaqueURL
 	}
-	out := newOutgoing(req)
+	if err := route.Check(req.URL); err != nil {
+		return nil, nil, err
+	}
+	out, ctx := newOutgoing(req), req.Context()
+	// Which host is foreign is for the gateway of the token to decide. One that is known
+	// without a token can be out of date, unless it is final.
+	var known *url.URL
 	if !route.IsRelative(req.URL) {
-		// A foreign host fails without a token if possible. The gateway that comes with
-		// the token may be another one, and decides.
-		if gateway, known := t.source.Gateway(req.Context()); known && gateway != nil {
+		gateway, final := t.source.Gateway(ctx)
+		if gateway != nil && final {
 			if err := route.JoinInto(&out.url, gateway, req.URL); err != nil {
 				return nil, nil, err
 			}
 		}
+		known = gateway
 	}
-	token, err := t.source.AccessToken(req.Context())
+	token, err := t.source.AccessToken(ctx)
 	switch {
 	case err != nil:
-		return nil, nil, &stepError{"get a token for the gateway", err}
+		noToken := tokenError(err)
+		if known != nil && ctx.Err() == nil { // who has left gets the error of their context
+			if foreign, ok := route.JoinInto(&out.url, known, req.URL).(*route.ForeignHostError); ok {
+				foreign.NoToken = noToken
+				return nil, nil, foreign
+			}
+		}
+		return nil, nil, noToken
 	case token == nil || token.GatewayURL() == nil:
 		return nil, nil, ErrNoGateway
 	}
@@ -159,9 +180,11 @@ func (t *Transport) prepare(req *http.Request, newID func() string) (*tokensourc
 		return nil, nil, err
 	}
 	if !t.opts.DangerouslyAllowPlainHTTP && !origin.Secure(&out.url) {
-		return nil, nil, fmt.Errorf("%w: the gateway is %q", tokensource.ErrInsecureURL, origin.String(&out.url))
+		return nil, nil, fmt.Errorf("%w: the gateway is %q, and its URL has to be https", tokensource.ErrInsecureURL, origin.String(&out.url))
 	}
-	out.setHeader(req.Header, token.Authorization(), newID)
+	if err := out.setHeader(req.Header, token.Authorization(), newID); err != nil {
+		return nil, nil, err
+	}
 	return token, out, nil
 }
 
@@ -174,11 +197,10 @@ func (t *Transport) send(req *http.Request, out *outgoing, token *tokensource.To
 	case resp == nil:
 		return nil, nil
 	}
-	// A Location is relative to the URL that the request was sent to (RFC 9110, section
-	// 10.2.2), and the caller knows only the one that it asked for.
+	// The caller may know neither the gateway's host nor its path.
 	if location := resp.Header["Location"]; len(location) > 0 && location[0] != "" {
-		if ref, err := url.Parse(location[0]); err == nil && !ref.IsAbs() {
-			resp.Header.Set("Location", out.url.ResolveReference(ref).String())
+		if own := route.Location(token.GatewayURL(), req.URL, &out.url, location[0]); own != location[0] {
+			resp.Header.Set("Location", own)
 		}
 	}
 	// The header of out has the token. Whoever logs a response, or copies the header of
@@ -186,10 +208,6 @@ func (t *Transport) send(req *http.Request, out *outgoing, token *tokensource.To
 	resp.Request = req
 	return resp, nil
 }
-
-// maxDrain is how many bytes of a body are read to be able to use its connection again. A
-// new connection costs less than to read more.
-const maxDrain = 4 << 10
 
 // retry returns the response to a second attempt, if that can be made with another token
 // than the rejected one, which sent had. Otherwise it returns first, the 401 response.
@@ -199,7 +217,7 @@ func (t *Transport) retry(req *http.Request, sent *outgoing, rejected *tokensour
 	if hasBody && req.GetBody == nil {
 		return first, nil
 	}
-	sameID := func() string { return sent.request.Header.Get(correlationID) }
+	sameID := func() (string, error) { return sent.request.Header.Get(correlationID), nil }
 	token, out, err := t.prepare(req, sameID)
 	if err != nil || token.AccessToken() == rejected.AccessToken() {
 		return first, nil
@@ -209,9 +227,6 @@ func (t *Transport) retry(req *http.Request, sent *outgoing, rejected *tokensour
 			return first, nil
 		}
 	}
-	if first.ContentLength >= 0 && first.ContentLength <= maxDrain {
-		_, _ = io.CopyN(io.Discard, first.Body, first.ContentLength)
-	}
-	_ = first.Body.Close()
+	_ = first.Body.Close() // unread, since it may be slow
 	return t.send(req, out, token)
 }

@@ -207,8 +207,24 @@ func TestForeignHostError(t *testing.T) {
 	if want := (route.ForeignHostError{Target: "https://evil.example:8443", Gateway: "https://gw.example:443"}); *foreign != want {
 		t.Errorf("got %+v, want %+v", *foreign, want)
 	}
-	if want := `agw: foreign host: the request is for "https://evil.example:8443", the gateway is "https://gw.example:443"`; err.Error() != want {
-		t.Errorf("got error %q, want %q", err, want)
+	down := errors.New("down")
+	for _, test := range []struct {
+		name   string
+		change func()
+		want   string
+	}{
+		{"of a request", func() {}, `the request is for "https://evil.example:8443", the gateway is "https://gw.example:443"`},
+		{"of a redirect", func() { foreign.Redirected = true }, `a redirect leads to "https://evil.example:8443", the gateway is "https://gw.example:443"`},
+		{"without a token", func() { foreign.NoToken = down }, `a redirect leads to "https://evil.example:8443", the last known gateway is "https://gw.example:443" (down)`},
+	} {
+		test.change()
+		want := "agw: foreign host (use gw.URL for the gateway, and another client for other hosts): " + test.want
+		if err.Error() != want {
+			t.Errorf("the error %s:\n got %v\nwant %s", test.name, err, want)
+		}
+	}
+	if !errors.Is(err, route.ErrForeignHost) || !errors.Is(err, down) {
+		t.Errorf("%v does not wrap both ErrForeignHost and the reason why there is no token", err)
 	}
 }
 

@@ -31,7 +31,7 @@ var (
 	ErrForeignHost = errors.New("agw: foreign host (use gw.URL for the gateway, and another client for other hosts)")
 	// ErrOpaqueURL: the URL has a scheme and no slash after it. That is how a relative
 	// reference parses that begins with an ORD id, such as sap.s4:apiAccess:order:v1.
-	ErrOpaqueURL = errors.New("agw: opaque URL: what is before its first colon counts as a scheme (if it is an ORD id, use gw.URL or put a slash before it)")
+	ErrOpaqueURL = errors.New("agw: opaque URL: what is before its first colon counts as a scheme (before an ORD id, put a leading slash, or use gw.URL)")
 	// ErrPathEscapes: the path has a ".." segment, however encoded, and could lead out
 	// of the gateway's own path.
 	ErrPathEscapes = errors.New(`agw: the path has a ".." segment, perhaps encoded (use the path that it leads to)`)
@@ -61,11 +61,10 @@ func (e *ForeignHostError) Error() string {
 	if e.Redirected {
 		what = "a redirect leads to"
 	}
-	text := fmt.Sprintf("%v: %s %q, the gateway is %q", ErrForeignHost, what, e.Target, e.Gateway)
 	if e.NoToken != nil {
-		text += ", unless it has moved: " + e.NoToken.Error()
+		return fmt.Sprintf("%v: %s %q, the last known gateway is %q (%v)", ErrForeignHost, what, e.Target, e.Gateway, e.NoToken)
 	}
-	return text
+	return fmt.Sprintf("%v: %s %q, the gateway is %q", ErrForeignHost, what, e.Target, e.Gateway)
 }
 
 // Unwrap returns [ErrForeignHost] and NoToken.

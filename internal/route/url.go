@@ -44,7 +44,7 @@ func URL(path string, segments ...string) string {
 	var b strings.Builder
 	b.WriteString("https://" + PlaceholderHost)
 	if trimmed != "" || len(segments) == 0 {
-		b.WriteString("/" + trimmed)
+		b.WriteString("/" + escapeInvalid(trimmed))
 	}
 	for i, segment := range segments {
 		if problem := problemOfSegment(segment); problem != "" {
@@ -82,6 +82,22 @@ func problemOfPath(path, trimmed string, segmentsFollow bool) string {
 		}
 	}
 	return ""
+}
+
+// escapeInvalid returns path, and what may follow it, with the characters escaped that no
+// URL has (RFC 3986, appendix A), such as spaces and those beyond ASCII. A path that has
+// one is not valid for package net/url, which then ignores how the rest is escaped: %2F in
+// a segment would become a slash. Control characters stay, for http.NewRequest to refuse.
+func escapeInvalid(path string) string {
+	var b strings.Builder
+	for _, c := range []byte(path) {
+		if c == ' ' || c > '~' && c != 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 func problemOfSegment(segment string) string {
