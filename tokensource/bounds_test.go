@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/agwgo/agw/tokensource"
 )
@@ -40,6 +42,52 @@ func TestUserTokensAreBounded(t *testing.T) {
 		bed.token(asNumberedUser(t.Context(), 0))
 		bed.assertRequests(1002, "the first user's token is not")
 	})
+}
+
+// A cache that is too small costs a fetch for each token that leaves it. The log says so,
+// but not for each of them.
+func TestFullCacheIsLogged(t *testing.T) {
+	tests := []struct {
+		name    string
+		call    func(context.Context, int) context.Context
+		setting string
+	}{
+		{"user tokens", asNumberedUser, "MaxUserTokens"},
+		{"system tokens", inNumberedTenant, "MaxSystemTokens"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var log strings.Builder
+				bed := newTestbed(t, tokensource.Options{
+					Settings: tokensource.Settings{MaxUserTokens: 5, MaxSystemTokens: 5},
+					Logger:   jsonLogger(&log),
+				})
+				warnings := func() int {
+					synctest.Wait()
+					return strings.Count(log.String(), `"level":"WARN"`)
+				}
+				for i := range 5 {
+					bed.token(tt.call(t.Context(), i))
+				}
+				if n := warnings(); n != 0 {
+					t.Errorf("5 subjects in a cache for 5: got %d warnings, want none:\n%s", n, log.String())
+				}
+				for i := range 100 {
+					bed.token(tt.call(t.Context(), 5+i))
+				}
+				if n := warnings(); n != 1 || !strings.Contains(log.String(), "raise Settings."+tt.setting) {
+					t.Errorf("105 subjects in a cache for 5: got %d warnings, want one that names %s:\n%s", n, tt.setting, log.String())
+				}
+				time.Sleep(time.Minute)
+				bed.token(tt.call(t.Context(), 1000))
+				if n := warnings(); n != 2 {
+					t.Errorf("a minute after the first warning: got %d warnings, want a second one", n)
+				}
+			})
+		})
+	}
 }
 
 func TestSystemTokensAreBounded(t *testing.T) {

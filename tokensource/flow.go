@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"unicode/utf8"
 
 	"github.com/agwgo/agw/internal/jsonobject"
 )
@@ -79,7 +80,10 @@ type Response struct {
 // one counts. An error does not quote the object.
 func ParseResponse(body []byte) (*Response, error) {
 	o, err := jsonobject.Parse(body)
-	if err != nil {
+	switch {
+	case !utf8.Valid(body):
+		return nil, errors.New("the response is not UTF-8")
+	case err != nil: // which may quote a character
 		return nil, errors.New("the response is not a JSON object")
 	}
 	r := &Response{ExpiresAt: o["expires_at"], ExpiresIn: o["expires_in"]}

@@ -183,6 +183,20 @@ func TestErrorOfAForgottenFetchIsTyped(t *testing.T) {
 	})
 }
 
+// A caller who waits for the renewal of a token in its buffer is not served the old token
+// once the subject is forgotten.
+func TestForgetWhileACallerWaitsInTheBuffer(t *testing.T) {
+	forgetsAlice(t, func(t *testing.T, bed *testbed, way wayToForget) {
+		old := bed.token(asAliceInAcme(t.Context()))
+		time.Sleep(bufferStart)
+		bed.flow.setFetch(afterDelay(10*time.Second, tokenLivingFor(time.Hour)))
+		time.AfterFunc(500*time.Millisecond, way.forget)
+		if token, err := bed.call(asAliceInAcme(t.Context())); token == old {
+			t.Errorf("500 ms after %s: got the old token %v and error %v", way.name, token, err)
+		}
+	})
+}
+
 func TestForgetIsExact(t *testing.T) {
 	inBubble(t, func(t *testing.T, bed *testbed) {
 		system := bed.token(t.Context())
@@ -220,6 +234,7 @@ func TestForgetFails(t *testing.T) {
 		want    error
 	}{
 		{"blank user", tokensource.UserSubject(" Bearer "), tokensource.ErrNoUserToken},
+		{"not a user token", tokensource.UserSubject("Basic YWxpY2U="), tokensource.ErrBadUserToken},
 		{"zero subject", tokensource.Subject{}, tokensource.ErrNoSubject},
 		{"zero subject in a tenant", tokensource.Subject{}.In("acme"), tokensource.ErrNoSubject},
 		{"invalid tenant", tokensource.SystemSubject().In("invalid"), errTenant},

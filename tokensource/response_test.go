@@ -73,7 +73,7 @@ func TestParseResponseErrors(t *testing.T) {
 		`{"access_token":"secret"}{}`:          notAnObject,
 		`<html>secret</html>`:                  notAnObject,
 		"\ufeff{}":                             notAnObject,
-		"{\"access_token\":\"secret\xff\"}":    notAnObject,
+		"{\"access_token\":\"secret\xff\"}":    "the response is not UTF-8",
 		`{"access_token":["secret"]}`:          "access_token is not a string",
 		`{"access_token":42}`:                  "access_token is not a string",
 		`{"access_token":false}`:               "access_token is not a string",

@@ -376,6 +376,34 @@ func TestRotationDuringARenewal(t *testing.T) {
 	})
 }
 
+// A caller who waits for the renewal of a token in its buffer is not served the old token
+// once another client is in force.
+func TestRotationWhileACallerWaitsInTheBuffer(t *testing.T) {
+	t.Run("the fetch sees it", func(t *testing.T) {
+		inBubbleReloading(t, func(t *testing.T, flow *reloadingFlow, bed *testbed) {
+			bed.token(t.Context())
+			time.Sleep(bufferStart)
+			flow.writeFile("two")
+			assertTokenOfClient(t, bed.token(t.Context()), "two", "after the file changed")
+			bed.assertRequests(2, "one for each client")
+		})
+	})
+	t.Run("the fetch hangs", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, bed *testbed) {
+			bed.token(t.Context())
+			time.Sleep(bufferStart)
+			bed.flow.setFetch(func(context.Context, tokensource.Subject) (*tokensource.Response, error) {
+				if bed.flow.client() == "one" {
+					time.Sleep(10 * time.Second)
+				}
+				return responseLivingFor(time.Hour), nil
+			})
+			time.AfterFunc(500*time.Millisecond, func() { bed.flow.setClient("two") })
+			assertTokenOfClient(t, bed.token(t.Context()), "two", "500 ms after the rotation")
+		})
+	})
+}
+
 // The credentials of one client can be renewed during a fetch. It is not known with which
 // of them the service was asked, so it is asked again.
 func TestRenewedCredentialsDuringAFetch(t *testing.T) {
