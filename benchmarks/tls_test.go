@@ -24,10 +24,11 @@ type world struct {
 
 func newWorld(b *testing.B) *world {
 	b.Helper()
-	server, err := agwtest.Start(agwtest.Options{KeepRequests: -1, Handler: http.HandlerFunc(noContent)})
+	server, err := agwtest.Start(agwtest.Options{KeepRequests: -1})
 	if err != nil {
 		b.Fatal(err)
 	}
+	server.Handle("/", http.HandlerFunc(noContent))
 	b.Cleanup(server.Close)
 	w := &world{server, b.TempDir()}
 	if err := server.WriteBinding(w.mount); err != nil {

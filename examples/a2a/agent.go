@@ -18,8 +18,8 @@ const chunks = 3
 
 // mount puts an agent behind the gateway, at the place of d, and its card below it.
 func mount(server *agwtest.Server, d agwtest.Dependency, executor a2asrv.AgentExecutor) {
-	path := "/v1/a2a/" + url.PathEscape(d.OrdID) + "/" + url.PathEscape(d.GlobalTenantID)
-	card := newCard(d.OrdID, server.GatewayURL()+path)
+	path := "/v1/a2a/" + url.PathEscape(d.ORDID) + "/" + url.PathEscape(d.GlobalTenantID)
+	card := newCard(d.ORDID, server.GatewayURL()+path)
 	server.Handle(path+a2asrv.WellKnownAgentCardPath, a2asrv.NewStaticAgentCardHandler(card))
 	server.Handle(path, a2asrv.NewJSONRPCHandler(a2asrv.NewHandler(executor)))
 }

@@ -210,7 +210,7 @@ func TestOutageIsInvisible(t *testing.T) {
 		stats := s.gateway.Source().Stats()
 		return time.Since(begin) > outage && stats.Failures > 0 && stats.ServedStale > 0
 	})
-	s.server.Tokens.Heal()
+	s.server.Tokens.ClearFaults()
 	eventually(t, ctx, "waiting for a new token", func() bool {
 		return s.mustGreet(t, ctx, client, "alice") != first
 	})
@@ -233,7 +233,7 @@ func TestOutageWithoutToken(t *testing.T) {
 	if !errors.As(err, &e) || e.StatusCode != http.StatusServiceUnavailable || e.NextAttempt.IsZero() {
 		t.Errorf("SendMessage = %v, want a tokensource.Error", err)
 	}
-	s.server.Tokens.Heal()
+	s.server.Tokens.ClearFaults()
 	eventually(t, ctx, "waiting for an answer", func() bool {
 		_, err := client.SendMessage(ctx, ask("hello"))
 		return err == nil

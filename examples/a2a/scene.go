@@ -26,7 +26,7 @@ func newScene(cfg agw.Config, executor a2asrv.AgentExecutor) (s *scene, err erro
 			s.close()
 		}
 	}()
-	agent := agwtest.Dependency{OrdID: "sap.s4:agent:orderAssistant:v1", GlobalTenantID: "7f3c1a52-0d1e-4a39-9a51-53a8b1b6c001"}
+	agent := agwtest.Dependency{ORDID: "sap.s4:agent:orderAssistant:v1", GlobalTenantID: "7f3c1a52-0d1e-4a39-9a51-53a8b1b6c001"}
 	if s.server, err = agwtest.Start(agwtest.Options{Dependencies: []agwtest.Dependency{agent}}); err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func TestOutageIsInvisible(t *testing.T) {
 		stats := s.gateway.Source().Stats()
 		return time.Since(begin) > outage && stats.Failures > 0 && stats.ServedStale > 0
 	})
-	s.server.Tokens.Heal()
+	s.server.Tokens.ClearFaults()
 	eventually(t, ctx, "waiting for a new token", func() bool {
 		return mustSee(t, ctx, session, "alice").TokenID != first
 	})
@@ -67,7 +67,7 @@ func TestOutageWithoutToken(t *testing.T) {
 	if n := s.server.Counts().Token; n > 1+3*3 {
 		t.Errorf("%d token requests", n)
 	}
-	s.server.Tokens.Heal()
+	s.server.Tokens.ClearFaults()
 	eventually(t, ctx, "waiting for the session to go on", func() bool {
 		_, err := session.CallTool(ctx, &mcp.CallToolParams{Name: toolWhoami})
 		return err == nil

@@ -32,14 +32,14 @@ func newScene(flow string, cfg agw.Config) (s *scene, err error) {
 		}
 	}()
 	dependencies := []agwtest.Dependency{
-		{OrdID: "sap.s4:apiAccess:salesOrder:v1", GlobalTenantID: "7f3c1a52-0d1e-4a39-9a51-53a8b1b6c001"},
-		{OrdID: "sap.sf:apiAccess:employee:v2", GlobalTenantID: "7f3c1a52-0d1e-4a39-9a51-53a8b1b6c002"},
+		{ORDID: "sap.s4:apiAccess:salesOrder:v1", GlobalTenantID: "7f3c1a52-0d1e-4a39-9a51-53a8b1b6c001"},
+		{ORDID: "sap.sf:apiAccess:employee:v2", GlobalTenantID: "7f3c1a52-0d1e-4a39-9a51-53a8b1b6c002"},
 	}
 	if s.server, err = agwtest.Start(agwtest.Options{Dependencies: dependencies}); err != nil {
 		return nil, err
 	}
 	for _, d := range dependencies {
-		m := newMCPServer(d.OrdID)
+		m := newMCPServer(d.ORDID)
 		s.mcp = append(s.mcp, m)
 		s.server.Handle(path(d), handler(m))
 	}
@@ -98,7 +98,7 @@ func setenv(vars map[string]string) (restore func()) {
 
 // path is where the gateway has the MCP server of d.
 func path(d agwtest.Dependency) string {
-	return "/v1/mcp/" + url.PathEscape(d.OrdID) + "/" + url.PathEscape(d.GlobalTenantID)
+	return "/v1/mcp/" + url.PathEscape(d.ORDID) + "/" + url.PathEscape(d.GlobalTenantID)
 }
 
 func (s *scene) close() {

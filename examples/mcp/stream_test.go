@@ -45,7 +45,7 @@ func (s *scene) mountCutter(t *testing.T, ctx context.Context) *cutter {
 	t.Helper()
 	c := &cutter{Handler: handler(s.mcp[0])}
 	e := s.endpoint(t, ctx)
-	s.server.Handle(path(agwtest.Dependency{OrdID: e.ORDID, GlobalTenantID: e.TenantID}), c)
+	s.server.Handle(path(agwtest.Dependency{ORDID: e.ORDID, GlobalTenantID: e.TenantID}), c)
 	return c
 }
 
@@ -160,7 +160,7 @@ func TestSubscription(t *testing.T) {
 	t.Parallel()
 	ctx, s := start(t, agw.Config{RequireUser: true})
 	e := s.endpoint(t, ctx)
-	s.server.Handle(path(agwtest.Dependency{OrdID: e.ORDID, GlobalTenantID: e.TenantID}), identified(mcp.NewStreamableHTTPHandler(
+	s.server.Handle(path(agwtest.Dependency{ORDID: e.ORDID, GlobalTenantID: e.TenantID}), identified(mcp.NewStreamableHTTPHandler(
 		func(*http.Request) *mcp.Server { return s.mcp[0] }, &mcp.StreamableHTTPOptions{Stateless: true})))
 	opts, changed := changes()
 	session := s.as(t, ctx, "alice", opts)
