@@ -74,3 +74,19 @@ func TestDefaultUserIsOfOneTenant(t *testing.T) {
 		})
 	}
 }
+
+// A default user whose token cannot be one never acts as the system, also in a context that
+// names the user's tenant or none.
+func TestFaultyDefaultUserInATenant(t *testing.T) {
+	inBubble(t, func(t *testing.T, bed *testbed) {
+		for jwt, want := range map[string]error{" ": tokensource.ErrNoUserToken, "Basic x": tokensource.ErrBadUserToken} {
+			for _, tenant := range []string{"", "acme"} {
+				bed.source = bed.source.For(tokensource.UserSubject(jwt).In(tenant))
+				if token, err := bed.call(tokensource.WithTenant(t.Context(), tenant)); !errors.Is(err, want) {
+					t.Errorf("user token %q, tenant %q: got token %v and error %v, want %v", jwt, tenant, token, err, want)
+				}
+			}
+		}
+		bed.assertRequests(0, "nothing is sent for a user who is none")
+	})
+}

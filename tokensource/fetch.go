@@ -118,8 +118,8 @@ func (f *fetch) lookAgain() (t *Token, err error, known bool) {
 
 // ask has the flow obtain a token, once.
 func (f *fetch) ask(ctx context.Context) (*Token, error) {
-	e, userToken := f.engine, f.call.request.subject.user
-	resp, err := e.flow.Fetch(ctx, f.call.request.subject.In(f.call.tenant))
+	e, userToken := f.engine, *f.call.request.jwt
+	resp, err := e.flow.Fetch(ctx, f.call.request.subject().In(f.call.tenant))
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +197,7 @@ func (f *fetch) emit(ev Event) {
 }
 
 // ofUser reports whether the token is that of a user.
-func (f *fetch) ofUser() bool { return f.call.request.subject.actor == user }
+func (f *fetch) ofUser() bool { return f.call.request.actor == user }
 
 // reload lets the flow look for new credentials. After an error the old ones stay.
 func (e *engine) reload(ctx context.Context) {

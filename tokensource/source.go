@@ -76,7 +76,7 @@ func New(flow Flow, opts Options) (*Source, error) {
 		e.now = clock.Now
 	}
 	e.generation.Store(newGeneration(id))
-	return &Source{engine: e, fallback: &request{subject: SystemSubject()}}, nil
+	return &Source{engine: e, fallback: newRequest(SystemSubject())}, nil
 }
 
 // For returns a source that acts for subject where a context does not say otherwise. It
@@ -84,7 +84,7 @@ func New(flow Flow, opts Options) (*Source, error) {
 // names another tenant, but no user, is an [ErrSubjectConflict] if subject is a user. So is
 // one that leads the flow to another tenant than its own, if subject names none.
 func (s *Source) For(subject Subject) *Source {
-	return &Source{engine: s.engine, fallback: &request{subject: subject}}
+	return &Source{engine: s.engine, fallback: newRequest(subject)}
 }
 
 // AccessToken returns a token for the subject of ctx together with its gateway. It waits no
@@ -145,7 +145,7 @@ func (s *Source) Gateway(ctx context.Context) (gateway *url.URL, final bool) {
 	if err != nil {
 		return nil, false
 	}
-	tenant, err := e.flow.Tenant(ctx, r.subject.tenant)
+	tenant, err := e.flow.Tenant(ctx, r.tenant)
 	if err != nil {
 		return nil, false
 	}
@@ -241,24 +241,24 @@ func (s *Source) Format(f fmt.State, _ rune) {
 		_, _ = fmt.Fprint(f, "source{none}")
 		return
 	}
-	_, _ = fmt.Fprintf(f, "source{flow:%s default:%s}", s.engine.events.flow, s.fallback.subject)
+	_, _ = fmt.Fprintf(f, "source{flow:%s default:%s}", s.engine.events.flow, s.fallback.subject())
 }
 
 // tenant returns the tenant that the flow decides on, if a call may act for r at all.
 func (e *engine) tenant(ctx context.Context, r *request) (string, error) {
-	if err := r.subject.Err(); err != nil {
+	if err := r.actor.check(r.fault); err != nil {
 		return "", err
 	}
-	if e.requireUser && r.subject.actor == system {
+	if e.requireUser && r.actor == system {
 		return "", errNeedsUser
 	}
-	tenant, err := e.flow.Tenant(ctx, r.subject.tenant)
-	if err != nil || tenant == "" || r.subject.actor != user || r.subject.tenant != "" {
+	tenant, err := e.flow.Tenant(ctx, r.tenant)
+	if err != nil || tenant == "" || r.actor != user || r.tenant != "" {
 		return tenant, err
 	}
 	// The flow may have read the tenant off the context. The client's default user, whom the
 	// context does not name, is of the tenant that the flow has without it.
-	if c := fromContext(ctx); c == nil || c.subject.actor == nobody {
+	if c := fromContext(ctx); c == nil || c.actor == nobody {
 		if own, _ := e.flow.Tenant(context.Background(), ""); own != tenant {
 			return "", errWithoutTenant
 		}
@@ -319,11 +319,11 @@ func (e *engine) find(r *request, tenant string) call {
 	c := call{request: r, tenant: tenant, generation: g, now: e.now()}
 	p := r.place.Load()
 	if p == nil || p.engine != e || p.identity != g.identity || p.tenant != tenant {
-		p = &place{engine: e, identity: g.identity, tenant: tenant, key: g.tokenKey(tenant, r.subject.user)}
+		p = &place{engine: e, identity: g.identity, tenant: tenant, key: g.tokenKey(tenant, *r.jwt)}
 		r.place.Store(p)
 	}
 	c.key = p.key
-	if c.entry = e.tokens(r.subject.actor == user).Get(c.key, c.now); c.entry != nil {
+	if c.entry = e.tokens(r.actor == user).Get(c.key, c.now); c.entry != nil {
 		p.entry.Store(c.entry)
 	}
 	return c
@@ -359,7 +359,7 @@ func (e *engine) obtain(ctx context.Context, c call) (*Token, error) {
 	if ctx.Err() != nil {
 		return nil, e.events.miss(leftEarly(ctx))
 	}
-	if life, ok := jwtLife(c.request.subject.user, c.now); ok && life <= 0 {
+	if life, ok := jwtLife(*c.request.jwt, c.now); ok && life <= 0 {
 		return nil, e.events.miss(ErrUserTokenExpired)
 	}
 	return e.wait(ctx, e.fetch(c, false))

@@ -93,10 +93,14 @@ func (s Subject) UserToken() string { return s.user }
 // Err returns why no call can act for s, or nil: [ErrNoSubject], [ErrNoUserToken] or
 // [ErrBadUserToken]. A Source checks it before it calls a flow.
 func (s Subject) Err() error {
-	if s.actor == nobody {
+	return s.actor.check(s.fault)
+}
+
+func (a actor) check(f fault) error {
+	if a == nobody {
 		return ErrNoSubject
 	}
-	return faults[s.fault]
+	return faults[f]
 }
 
 // Format prints the tenant and whether there is a user, whatever the verb.
@@ -124,26 +128,23 @@ func (s Subject) describe() string {
 // Make one context for an inbound request, and use it for all calls on its behalf: what
 // the first call looks up, the others remember.
 func WithUserToken(ctx context.Context, jwt string) context.Context {
-	s := UserSubject(jwt)
-	s.tenant = fromContext(ctx).tenant()
-	return with(ctx, s)
+	named, _ := SubjectFromContext(ctx)
+	return with(ctx, UserSubject(jwt).In(named.tenant))
 }
 
 // WithSystemToken returns a context whose calls act with the system token, even if ctx or
 // the client's default names a user.
 func WithSystemToken(ctx context.Context) context.Context {
-	return with(ctx, SystemSubject().In(fromContext(ctx).tenant()))
+	named, _ := SubjectFromContext(ctx)
+	return with(ctx, SystemSubject().In(named.tenant))
 }
 
 // WithTenant returns a context whose calls act in the given tenant; "" means the
 // client's default tenant, or else the flow's own. Which tenants are valid is up to the
 // flow: a call in an invalid one fails before anything is sent.
 func WithTenant(ctx context.Context, tenant string) context.Context {
-	var s Subject
-	if r := fromContext(ctx); r != nil {
-		s = r.subject
-	}
-	return with(ctx, s.In(tenant))
+	named, _ := SubjectFromContext(ctx)
+	return with(ctx, named.In(tenant))
 }
 
 // SubjectFromContext returns the subject that ctx names, as far as it does: it is zero but
@@ -154,17 +155,28 @@ func SubjectFromContext(ctx context.Context) (s Subject, ok bool) {
 	if r == nil {
 		return Subject{}, false
 	}
-	return r.subject, true
+	return r.subject(), true
 }
 
-// A request is for whom a context, or a client by default, asks to act. Its subject is
-// fixed. The other fields remember what the last call found, so that the next one need
-// not look for it again.
+// A request is for whom a context, or a client by default, asks to act. The fields of its
+// subject are fixed. The others remember what the last call found, so that the next one
+// need not look for it again.
 type request struct {
-	subject Subject
+	tenant string
+	jwt    *string // behind a pointer, because package fmt prints what is in a context under verbs that do not fit
+	actor  actor
+	fault  fault
 
 	place     atomic.Pointer[place]
 	completed atomic.Pointer[completion]
+}
+
+func newRequest(s Subject) *request {
+	return &request{tenant: s.tenant, jwt: &s.user, actor: s.actor, fault: s.fault}
+}
+
+func (r *request) subject() Subject {
+	return Subject{tenant: r.tenant, user: *r.jwt, actor: r.actor, fault: r.fault}
 }
 
 // A place is where the token of a request is cached, for one client of one engine.
@@ -179,29 +191,22 @@ type place struct {
 // A completion is a request completed by a client's default.
 type completion struct{ fallback, request *request }
 
-func (r *request) tenant() string {
-	if r == nil {
-		return ""
-	}
-	return r.subject.tenant
-}
-
 type contextKey struct{}
 
 // A subjectContext is a context that says for whom calls act. It is a type of its own, and
-// not a context.WithValue, so that its request is one pointer away from the call.
+// not a context.WithValue, so that there is less to follow on the way to its request.
 type subjectContext struct {
 	context.Context
-	request request
+	request *request
 }
 
 func with(ctx context.Context, s Subject) context.Context {
-	return &subjectContext{Context: ctx, request: request{subject: s}}
+	return &subjectContext{ctx, newRequest(s)}
 }
 
 func (c *subjectContext) Value(key any) any {
 	if _, ok := key.(contextKey); ok {
-		return &c.request
+		return c.request
 	}
 	return c.Context.Value(key)
 }
@@ -210,7 +215,7 @@ func (c *subjectContext) Value(key any) any {
 func (c *subjectContext) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
 func (c *subjectContext) String() string {
-	return fmt.Sprintf("%v.With(%s)", c.Context, c.request.subject.describe())
+	return fmt.Sprintf("%v.With(%s)", c.Context, c.request.subject().describe())
 }
 
 // fromContext returns for whom ctx asks to act; nil if it does not say.
@@ -227,23 +232,23 @@ func requested(ctx context.Context, fallback *request) (*request, error) {
 	switch {
 	case r == nil:
 		return fallback, nil
-	case r.subject.actor != nobody && (r.subject.tenant != "" || fallback.subject.tenant == ""):
+	case r.actor != nobody && (r.tenant != "" || fallback.tenant == ""):
 		return r, nil // it says everything
 	}
 	if done := r.completed.Load(); done != nil && done.fallback == fallback {
 		return done.request, nil
 	}
-	s, by := r.subject, fallback.subject
+	s, by := r.subject(), fallback.subject()
 	if s.actor == nobody {
 		if by.actor == user && s.tenant != "" && s.tenant != by.tenant {
 			return nil, ErrSubjectConflict // the user of one tenant never acts in another
 		}
-		s.actor, s.user = by.actor, by.user
+		s = by.In(s.tenant)
 	}
 	if s.tenant == "" {
 		s.tenant = by.tenant
 	}
-	done := &completion{fallback, &request{subject: s}}
+	done := &completion{fallback, newRequest(s)}
 	r.completed.Store(done)
 	return done.request, nil
 }
