@@ -34,6 +34,11 @@ type Credentials struct {
 	dir string // of the files; "" if the binding is not from files
 }
 
+var (
+	errMissing     = errors.New("missing or empty: copy it from the binding to the Destination Service")
+	errNoLandscape = errors.New("missing or empty: set it to the landscape that the agent runs in, such as eu10")
+)
+
 // A field is one of those that make up a binding.
 type field struct {
 	name  string // in Go
@@ -87,7 +92,7 @@ func (c *Credentials) missing() (keys []string) {
 func (c *Credentials) checkComplete() error {
 	var errs []error
 	for _, key := range c.missing() {
-		errs = append(errs, c.invalid(key, errors.New("missing or empty")))
+		errs = append(errs, c.invalid(key, errMissing))
 	}
 	return errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 package lob_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,6 +38,9 @@ func TestNewFlowChecks(t *testing.T) {
 		{"URI with a query", func(c *lob.Credentials, _ *flows.Options) { c.URI += "?" }, []string{"test: URI"}, nil, []string{"the URL has a query"}},
 		{"tenant", func(_ *lob.Credentials, o *flows.Options) { o.Tenant = "a.b" }, []string{": Tenant"}, nil, []string{"ASCII letters"}},
 		{"concurrency", func(_ *lob.Credentials, o *flows.Options) { o.MaxConcurrentRequests = -1 }, []string{": MaxConcurrentRequests"}, nil, []string{"-1"}},
+		{"dependencies", func(_ *lob.Credentials, o *flows.Options) {
+			o.Dependencies = func(context.Context) ([]flows.Dependency, error) { return nil, nil }
+		}, []string{": Dependencies"}, nil, []string{"for customers' credentials only"}},
 		{"settings", func(_ *lob.Credentials, o *flows.Options) { o.Tokens.Settings.FetchTimeout = -1 }, []string{": Settings.FetchTimeout"}, nil, nil},
 	}
 	for _, tt := range tests {

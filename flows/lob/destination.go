@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/agwgo/agw/internal/header"
@@ -16,8 +17,13 @@ import (
 // ErrNoDestinationToken: the destination came without an access token that could be used.
 var ErrNoDestinationToken = errors.New("agw: the destination has no usable token")
 
-// opDestination is the Op of errors about the destination.
-const opDestination = "get destination"
+const (
+	opDestination = "get destination" // the Op of errors about the destination
+
+	// skipTokenRetrieval is the query of a request for a destination without its tokens. It
+	// needs neither a user nor a fragment.
+	skipTokenRetrieval = "?$skipTokenRetrieval=true"
+)
 
 // fetch obtains the access token of s. A fragment whose name was known before, and that the
 // Destination Service does not know any more, is looked up once again.
@@ -56,8 +62,8 @@ func (f *flow) destination(ctx context.Context, c *client, s tokensource.Subject
 
 // clientID asks, as the provider, for the client id that access tokens are issued to.
 func (f *flow) clientID(ctx context.Context, c *client) (string, error) {
-	id, err := f.remembered.get(ctx, opDestination, c.key("client id"), func(ctx context.Context) (string, error) {
-		resp, err := f.ask(ctx, c, "", opDestination, c.destinationURL+"?$skipTokenRetrieval=true", nil)
+	id, err := f.lookUp(ctx, c, "", opDestination, c.destinationURL, c.key("client id"), func(ctx context.Context) (string, error) {
+		resp, err := f.ask(ctx, c, "", opDestination, c.destinationURL+skipTokenRetrieval, nil)
 		if err != nil {
 			return "", err
 		}
@@ -81,7 +87,7 @@ func parseDestination(resp *response) (*tokensource.Response, error) {
 		return nil, resp.unusable(tokensource.Permanent, "", errors.New("the destination's property URL is missing or empty"))
 	}
 	if token.GatewayURL, err = tokensource.ParseGatewayURL(raw); err != nil {
-		return nil, resp.unusable(tokensource.Permanent, "", fmt.Errorf("the destination's property URL: %w", err))
+		return nil, resp.unusable(tokensource.Permanent, "", fmt.Errorf("the destination's property URL: %w: the subscription must set it to that of the tenant's gateway", err))
 	}
 	return token, nil
 }
@@ -123,17 +129,42 @@ func firstToken(resp *response, authTokens json.RawMessage) (*tokensource.Respon
 			return token, nil
 		}
 		if first == nil {
-			kind := tokensource.Permanent
-			if description != "" {
-				kind = tokensource.Temporary
-			}
-			first = resp.unusable(kind, description, fmt.Errorf("%w: authTokens[%d]: %w", ErrNoDestinationToken, i, err))
+			first = resp.unusableToken(i, description, err)
 		}
 	}
 	if first == nil {
 		first = resp.unusable(tokensource.Permanent, "", fmt.Errorf("%w: authTokens is missing, empty or not a list", ErrNoDestinationToken))
 	}
 	return nil, first
+}
+
+// unusableToken returns the error of authTokens[i]. If it denies the user a token, nothing
+// is wrong with the destination.
+func (r *response) unusableToken(i int, description string, err error) error {
+	kind := tokensource.Permanent
+	if description != "" {
+		kind = tokensource.Temporary
+	}
+	code, description := errorCode(description)
+	if code == "invalid_grant" || code == "access_denied" {
+		kind, err = tokensource.Denied, fmt.Errorf("authTokens[%d]: the identity service refuses to issue the token", i)
+	} else {
+		err = fmt.Errorf("%w: authTokens[%d]: %w", ErrNoDestinationToken, i, err)
+	}
+	e := r.unusable(kind, description, err)
+	e.Code = code
+	return e
+}
+
+// rfcCode finds the error codes of RFC 6749, sections 4.1.2.1 and 5.2.
+var rfcCode = regexp.MustCompile(`\b(invalid_(request|client|grant|scope)|un(authorized_client|supported_(grant|response)_type)|access_denied|server_error|temporarily_unavailable)\b`)
+
+// errorCode returns the first error code in a description, or "". If it is in front, rest
+// is what follows.
+func errorCode(description string) (code, rest string) {
+	code = rfcCode.FindString(description)
+	rest, _ = strings.CutPrefix(description, code)
+	return code, strings.TrimLeft(rest, ": ")
 }
 
 // parseToken returns one of the authTokens. The access token is what its header has after

@@ -240,7 +240,7 @@ func TestBadUserTokenIsNotSent(t *testing.T) {
 	flow := s.newFlow(t, flows.Options{})
 	for _, user := range []string{userJWT + "\r\nX-Tenant: evil", userJWT + " x", "é" + userJWT} {
 		err := fetchError(t, flow, "acme", user)
-		assertError(t, err, "the user token")
+		assertError(t, err, "not a user token")
 		if requestError(t, err).Kind != tokensource.Permanent {
 			t.Errorf("%v: is not permanent", err)
 		}
@@ -299,6 +299,21 @@ func TestCallerWhoLeavesGetsTheErrorOfItsContext(t *testing.T) {
 	if _, err := flow.Agents(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Agents: got %v, want context.Canceled", err)
 	}
+}
+
+func TestNothingIsSentForACallerWhoHasLeft(t *testing.T) {
+	t.Parallel()
+	s := newServices()
+	flow := s.newFlow(t, flows.Options{Tenant: "acme"})
+	mustFetch(t, flow, "acme", "")
+	s.sequence()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := flow.Agents(ctx) // the service token is known
+	if e := requestError(t, err); !errors.Is(e, context.Canceled) || e.URL != "" {
+		t.Errorf("got %v with URL %q, want context.Canceled and none, since nothing was sent", e, e.URL)
+	}
+	assertSequence(t, "a caller who has left", s, "")
 }
 
 func FuzzDestination(f *testing.F) {

@@ -26,6 +26,11 @@
 //     request for it.
 //   - A service token that the Destination Service refuses is replaced once, and a fragment
 //     that it does not know any more is looked up once again, within the same call.
+//   - A user whom the Destination Service refuses costs no service token: it is asked once
+//     more, with the same service token and without the user, to tell which of the two it
+//     refuses.
+//   - Requests have none of the values of a caller's context. Whatever is asked for, an
+//     error comes within the FetchTimeout, and says which service did not respond.
 //   - When the files of the binding change, the new ones are in force with the next fetch.
 //     A renewed secret of the same client keeps all that is remembered. Of another client,
 //     or at other URLs, nothing that was obtained before is used.

@@ -154,11 +154,13 @@ func TestRenewedSecretOverTLS(t *testing.T) {
 	ctx := e.context("acme", "")
 	mustAccessToken(t, e.source, ctx)
 
-	e.server.RotateClientSecret()
+	if err := e.server.RotateCredentials(); err != nil {
+		t.Fatalf("rotation: %v", err)
+	}
 	if err := e.server.WriteDestinationBinding(root); err != nil {
 		t.Fatal(err)
 	}
-	e.server.RefuseOldClients()
+	e.server.RefuseOldCredentials()
 	e.server.ResetCounts()
 	mustAccessToken(t, e.source, ctx)
 	e.assertRequests(t, "cached token after the secret was renewed", 0, 0, 0)
@@ -168,8 +170,10 @@ func TestRenewedSecretOverTLS(t *testing.T) {
 	e.assertRequests(t, "tenant without a service token", 1, 1, 1)
 
 	// Now the old secret is refused before the new one is there.
-	e.server.RotateClientSecret()
-	e.server.RefuseOldClients()
+	if err := e.server.RotateCredentials(); err != nil {
+		t.Fatalf("rotation: %v", err)
+	}
+	e.server.RefuseOldCredentials()
 	if _, err := e.source.AccessToken(e.context("globex", "")); err == nil {
 		t.Fatal("the old secret is accepted")
 	}

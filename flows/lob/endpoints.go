@@ -51,7 +51,7 @@ func parseEndpoint(fragment jsonobject.Object) (e flows.Endpoint, err error) {
 	case err != nil:
 		return e, errors.New("URL cannot be parsed")
 	case u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "":
-		return e, errors.New("URL is not an absolute http or https URL")
+		return e, errors.New("URL is not an absolute http or https URL: the subscription must set it to one that ends in an ORD id and a tenant id")
 	case u.User != nil:
 		return e, errors.New("URL has user info")
 	}

@@ -9,10 +9,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/agwgo/agw/cache"
 	"github.com/agwgo/agw/flows"
-	"github.com/agwgo/agw/internal/header"
+	"github.com/agwgo/agw/internal/flight"
 	"github.com/agwgo/agw/internal/pace"
 	"github.com/agwgo/agw/internal/tokenservice"
 	"github.com/agwgo/agw/tokensource"
@@ -25,10 +26,12 @@ const minServiceTokens = 1024
 
 // flow is the [flows.Flow] of Credentials.
 type flow struct {
-	options flows.Options // checked
-	now     func() cache.Instant
+	options      flows.Options // checked
+	fetchTimeout time.Duration
+	now          func() cache.Instant
 
 	service       *tokenservice.Client
+	requests      flight.Group[*tokenservice.Request, []byte] // to the Destination Service, none of which is shared
 	serviceTokens *tokensource.Source
 	remembered    *lookups // names of fragments, and the client id
 
@@ -42,7 +45,8 @@ var (
 	_ tokensource.Reloader = (*flow)(nil)
 )
 
-// NewFlow implements [flows.Credentials]. It copies the credentials.
+// NewFlow implements [flows.Credentials]. It copies the credentials. Dependencies of opts
+// must be nil: the Destination Service has the list of each tenant.
 //
 // The flow's service tokens are cached by a source of its own, with the Settings, Logger
 // and OnEvent of opts.Tokens; its events have the flow "lob-service". It keeps up to
@@ -57,15 +61,15 @@ func (c *Credentials) NewFlow(opts flows.Options) (flows.Flow, error) {
 }
 
 func newFlow(c *Credentials, opts flows.Options, now func() cache.Instant) (*flow, error) {
-	settings, err := opts.Tokens.Settings.WithDefaults()
-	switch {
-	case err != nil:
+	if err := opts.Check(); err != nil {
 		return nil, err
-	case opts.MaxConcurrentRequests < 0:
-		err = fmt.Errorf("%d, must be at least 0", opts.MaxConcurrentRequests)
-		return nil, &tokensource.ConfigError{Field: "MaxConcurrentRequests", Err: err}
+	}
+	switch {
 	case opts.Tenant != "" && checkTenant(opts.Tenant) != nil:
 		return nil, &tokensource.ConfigError{Field: "Tenant", Err: checkTenant(opts.Tenant)}
+	case opts.Dependencies != nil:
+		return nil, &tokensource.ConfigError{Field: "Dependencies", Err: errors.New(
+			"it is for customers' credentials only: leave it nil, the Destination Service has the list of each tenant")}
 	case c == nil:
 		return nil, &tokensource.ConfigError{Field: "Credentials", Err: errors.New("nil")}
 	}
@@ -73,8 +77,9 @@ func newFlow(c *Credentials, opts flows.Options, now func() cache.Instant) (*flo
 	if err != nil {
 		return nil, err
 	}
+	settings, _ := opts.Tokens.Settings.WithDefaults() // checked
 	f := &flow{
-		options: opts, now: now,
+		options: opts, fetchTimeout: settings.FetchTimeout, now: now,
 		service: tokenservice.New(opts, nil, pace.New(opts.MaxConcurrentRequests)),
 	}
 	f.inForce.Store(first)
@@ -86,7 +91,7 @@ func newFlow(c *Credentials, opts flows.Options, now func() cache.Instant) (*flo
 	if err != nil {
 		return nil, err
 	}
-	f.remembered = newLookups(2*tokens.Settings.MaxSystemTokens, settings.FetchTimeout, now)
+	f.remembered = newLookups(2*tokens.Settings.MaxSystemTokens, f.fetchTimeout, now)
 	return f, nil
 }
 
@@ -99,7 +104,7 @@ func (f *flow) Tenant(ctx context.Context, requested string) (string, error) {
 	tenant := requested
 	if tenant == "" && f.options.TenantFunc != nil {
 		var err error
-		if tenant, err = f.options.TenantFunc(ctx); err != nil {
+		if tenant, err = f.tenantOf(ctx); err != nil {
 			return "", &tokensource.ConfigError{Field: "TenantFunc", Err: err}
 		}
 	}
@@ -115,22 +120,36 @@ func (f *flow) Tenant(ctx context.Context, requested string) (string, error) {
 	return tenant, nil
 }
 
+// tenantOf asks TenantFunc. A panic is an error: one bad context must not end the program.
+// It shows the type of the panic's value only, which could hold anything.
+func (f *flow) tenantOf(ctx context.Context) (tenant string, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			tenant, err = "", fmt.Errorf("panic with a %T", r)
+		}
+	}()
+	return f.options.TenantFunc(ctx)
+}
+
 // Fetch implements [tokensource.Flow]. If another client comes into force meanwhile, it
 // fails, and the Source begins anew.
 func (f *flow) Fetch(ctx context.Context, s tokensource.Subject) (*tokensource.Response, error) {
-	if err := checkTenant(s.Tenant()); err != nil {
+	err := s.Err()
+	if err == nil {
+		err = checkTenant(s.Tenant())
+	}
+	if err != nil {
 		return nil, &tokensource.Error{Op: opDestination, Err: err}
 	}
-	if s.UserToken() != "" && !header.IsToken(s.UserToken()) {
-		return nil, &tokensource.Error{Op: opDestination, Err: errors.New("the user token has a character that no bearer token has")}
-	}
+	ctx, cancel := f.bounded(ctx)
+	defer cancel()
 	return f.fetch(ctx, f.inForce.Load(), s)
 }
 
 // ClientID implements [flows.Flow]. The client id is remembered for five minutes, and for
 // up to an hour while it cannot be asked for.
 func (f *flow) ClientID(ctx context.Context) (id string, err error) {
-	err = f.withClient(ctx, func(c *client) (err error) {
+	err = f.withClient(ctx, func(ctx context.Context, c *client) (err error) {
 		id, err = f.clientID(ctx, c)
 		return err
 	})
@@ -154,7 +173,7 @@ func (f *flow) endpoints(ctx context.Context, label string) (endpoints []flows.E
 		return nil, err
 	}
 	var list *response
-	err = f.withClient(ctx, func(c *client) (err error) {
+	err = f.withClient(ctx, func(ctx context.Context, c *client) (err error) {
 		list, err = f.fragments(ctx, c, tenant, label)
 		return err
 	})
@@ -164,16 +183,23 @@ func (f *flow) endpoints(ctx context.Context, label string) (endpoints []flows.E
 	return parseEndpoints(list, tenant, label)
 }
 
-// withClient does something that no Source watches over: with the credentials as they are
-// now (if they cannot be read, as they were), and once more if these are replaced
-// meanwhile.
-func (f *flow) withClient(ctx context.Context, do func(*client) error) error {
+// withClient does something that no Source watches over: within the FetchTimeout, with the
+// credentials as they are now (if they cannot be read, as they were), and once more if
+// these are replaced meanwhile.
+func (f *flow) withClient(ctx context.Context, do func(context.Context, *client) error) error {
+	ctx, cancel := f.bounded(ctx)
+	defer cancel()
 	_ = f.Reload(ctx)
-	err := do(f.inForce.Load())
+	err := do(ctx, f.inForce.Load())
 	if errors.Is(err, errReplaced) {
-		err = do(f.inForce.Load())
+		err = do(ctx, f.inForce.Load())
 	}
 	return err
+}
+
+// bounded returns ctx with the FetchTimeout from now on as its deadline, if that is earlier.
+func (f *flow) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, f.fetchTimeout, flight.ErrTimeout)
 }
 
 // Reload implements [tokensource.Reloader].

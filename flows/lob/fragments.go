@@ -30,7 +30,7 @@ const opFragment = "find fragment"
 
 // fragmentName returns the name of the tenant's first fragment with that label.
 func (f *flow) fragmentName(ctx context.Context, c *client, tenant, label string) (found, error) {
-	return f.remembered.get(ctx, opFragment, c.key("fragment", tenant, label), func(ctx context.Context) (string, error) {
+	return f.lookUp(ctx, c, tenant, opFragment, c.fragmentsURL, c.key("fragment", tenant, label), func(ctx context.Context) (string, error) {
 		list, err := f.fragments(ctx, c, tenant, label)
 		if err != nil {
 			return "", err
@@ -53,7 +53,7 @@ func (f *flow) fragments(ctx context.Context, c *client, tenant, label string) (
 }
 
 func noFragment(tenant, label string) error {
-	return fmt.Errorf("%w labeled %q in tenant %q", ErrNoFragment, label, tenant)
+	return fmt.Errorf("%w labeled %q in tenant %q (check its subscription)", ErrNoFragment, label, tenant)
 }
 
 // parseFragments returns the elements of a list of fragments. Those that are not objects

@@ -107,8 +107,8 @@ func (it *isolationTest) call(t *testing.T, i, j int) {
 	if err != nil {
 		it.failed.Add(1)
 		var e *tokensource.Error
-		if !errors.As(err, &e) {
-			t.Errorf("tenant %d, user %d: got %T %v, want a *tokensource.Error", i, j, err, err)
+		if !errors.As(err, &e) && !errors.Is(err, tokensource.ErrForgotten) {
+			t.Errorf("tenant %d, user %d: got %T %v, want a *tokensource.Error or ErrForgotten", i, j, err, err)
 		}
 		return
 	}
@@ -162,8 +162,8 @@ func (it *isolationTest) disturb(t *testing.T, random *rand.Rand, i, j int) {
 		faults := []agwtest.Fault{{Status: 500}, {Status: 401}, {Status: 404}, {Reset: true}, {TruncateAfter: 10}, {Body: "[]"}, {Body: "{}"}, {Latency: 20 * time.Millisecond}}
 		services[random.IntN(len(services))].Inject(faults[random.IntN(len(faults))])
 	case 6:
-		for _, label := range []string{agwtest.LabelSystem, agwtest.LabelUser} {
-			srv.SetFragments(tenant, label, agwtest.Fragment{Name: fmt.Sprintf("%s-%d-%d", label, i, random.IntN(3))})
+		for _, label := range []string{"subscriber.ias", "subscriber.ias.user"} {
+			srv.SetFragments(tenant, label, fmt.Sprintf(`[{"FragmentName":"%s-%d-%d"}]`, label, i, random.IntN(3)))
 		}
 	case 7:
 		it.renewSecret(t)
@@ -189,11 +189,13 @@ func (it *isolationTest) disturb(t *testing.T, random *rand.Rand, i, j int) {
 func (it *isolationTest) renewSecret(t *testing.T) {
 	it.rotation.Lock()
 	defer it.rotation.Unlock()
-	it.e2e.server.RotateClientSecret()
+	if err := it.e2e.server.RotateCredentials(); err != nil {
+		t.Error(err)
+	}
 	if err := it.e2e.server.WriteDestinationBinding(it.root); err != nil {
 		t.Error(err)
 	}
-	it.e2e.server.RefuseOldClients()
+	it.e2e.server.RefuseOldCredentials()
 }
 
 // checkRequests checks what the services saw in all the time.

@@ -43,7 +43,7 @@ func Load() (*Credentials, error) { return load(os.Getenv) }
 
 func load(getenv func(string) string) (*Credentials, error) {
 	landscape := strings.TrimSpace(getenv(envLandscape))
-	noLandscape := &tokensource.ConfigError{Source: environment, Field: envLandscape, Err: errors.New("not set or blank")}
+	noLandscape := &tokensource.ConfigError{Source: environment, Field: envLandscape, Err: errNoLandscape}
 	var nowhere flows.NotFoundError
 	var broken []error
 	for _, dir := range append(directories(getenv), "") {

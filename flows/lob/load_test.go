@@ -131,7 +131,7 @@ func TestLoadNamesEveryMissingKey(t *testing.T) {
 	if errors.Is(err, flows.ErrNoCredentials) {
 		t.Errorf("%v: is an ErrNoCredentials, but there is something", err)
 	}
-	assertError(t, err, dir+": clientsecret: missing or empty", "environment: APPFND_CONHOS_LANDSCAPE: not set")
+	assertError(t, err, dir+": clientsecret: missing or empty", "environment: APPFND_CONHOS_LANDSCAPE: missing or empty")
 }
 
 func TestLoadWithoutLandscape(t *testing.T) {

@@ -40,8 +40,9 @@ func newLookups(size int, timeout time.Duration, now func() cache.Instant) *look
 }
 
 // get returns what is known under key, which ask obtains if need be. The context of ask is
-// not ctx: that only bounds how long the caller waits. Any error is a [*tokensource.Error].
-func (l *lookups) get(ctx context.Context, op string, key cache.Key, ask func(context.Context) (string, error)) (found, error) {
+// not ctx: that only bounds how long the caller waits. An error that is not a
+// [*tokensource.Error] is not of ask, but of the wait.
+func (l *lookups) get(ctx context.Context, key cache.Key, ask func(context.Context) (string, error)) (found, error) {
 	call, _ := l.calls.Start(key, flight.Task[cache.Key, found]{
 		Timeout: l.timeout,
 		Run: func(ctx context.Context) (found, error) {
@@ -72,11 +73,7 @@ func (l *lookups) get(ctx context.Context, op string, key cache.Key, ask func(co
 			return err
 		},
 	})
-	r, err := call.Wait(ctx)
-	if err != nil && asError(err) == nil {
-		err = &tokensource.Error{Op: op, Kind: tokensource.Temporary, Err: err}
-	}
-	return r, err
+	return call.Wait(ctx)
 }
 
 // drop forgets what was remembered, but nothing that has taken its place.

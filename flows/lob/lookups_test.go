@@ -51,7 +51,7 @@ func TestFragmentNameOutlivesTemporaryFailures(t *testing.T) {
 
 func TestFragmentNameDoesNotOutliveItsFragment(t *testing.T) {
 	t.Parallel()
-	for _, final := range []httpResponse{{200, `[]`}, {404, ``}, {403, ``}} {
+	for _, final := range []httpResponse{{200, `[]`}, {404, ``}, {403, `{"error":"access_denied"}`}} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newServices()
 			flow := s.newFlow(t, flows.Options{})

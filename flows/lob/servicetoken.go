@@ -2,7 +2,7 @@ package lob
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -42,7 +42,7 @@ func (s *serviceFlow) Tenant(_ context.Context, requested string) (string, error
 func (s *serviceFlow) Fetch(ctx context.Context, subject tokensource.Subject) (*tokensource.Response, error) {
 	c := s.flow.inForce.Load()
 	secret := c.credentials.ClientSecret
-	return s.flow.service.Token(ctx, tokenservice.Request{
+	resp, err := s.flow.service.Token(ctx, tokenservice.Request{
 		Op:     opServiceToken,
 		Method: http.MethodPost,
 		URL:    c.auth.tokenURL(subject.Tenant()),
@@ -53,6 +53,12 @@ func (s *serviceFlow) Fetch(ctx context.Context, subject tokensource.Subject) (*
 		},
 		Secrets: []string{secret},
 	})
+	if subject.Tenant() != "" && hasStatus(err, opServiceToken, http.StatusNotFound) {
+		e := *asError(err)
+		e.Err = fmt.Errorf("no tenant %q there: name a tenant by the subdomain of its subaccount, not by an id or a name", subject.Tenant())
+		return nil, &e
+	}
+	return resp, err
 }
 
 // An authServer is the authorization server. Each tenant has a host of its own, which
@@ -73,7 +79,7 @@ func newAuthServer(base *url.URL, zone string) (*authServer, error) {
 	}
 	at := labelIndex(base.Hostname(), zone)
 	if at < 0 {
-		return nil, errors.New("the host has no label that is the identityzone, followed by a domain")
+		return nil, fmt.Errorf("the host %q has no label that is the identityzone, with a domain after it: copy both from one binding", base.Hostname())
 	}
 	a.before, a.after = base.Host[:at], base.Host[at+len(zone):]
 	return a, nil

@@ -24,7 +24,7 @@ func (e *TenantError) Error() string {
 	if len(shown) > maxLabel+1 {
 		shown, more = strings.ToValidUTF8(shown[:maxLabel+1], ""), "..."
 	}
-	return fmt.Sprintf("agw: %q%s is not the subdomain of a tenant: %s", shown, more, e.Rule)
+	return fmt.Sprintf("agw: %q%s is not the subdomain of a tenant, such as acme: %s", shown, more, e.Rule)
 }
 
 // checkTenant returns a [*TenantError] unless tenant is one DNS label. It is called for

@@ -136,6 +136,43 @@ func TestErrorOfTenantFuncNamesIt(t *testing.T) {
 	}
 }
 
+// What a TenantFunc panics with could hold anything: the error says only of which type it is.
+func TestTenantFuncPanics(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		tenantFunc func(context.Context) (string, error)
+		text       string
+	}{
+		"a text":  {func(context.Context) (string, error) { panic(secret) }, "agw: TenantFunc: panic with a string"},
+		"a value": {func(context.Context) (string, error) { panic(lob.TenantError{Tenant: secret}) }, "agw: TenantFunc: panic with a lob.TenantError"},
+		"a mistake": {func(ctx context.Context) (string, error) { return ctx.Value(secret).(string), nil },
+			"agw: TenantFunc: panic with a *runtime.TypeAssertionError"},
+	} {
+		s := newServices()
+		flow := s.newFlow(t, flows.Options{Tenant: "acme", TenantFunc: tt.tenantFunc})
+		src := newSource(t, flow, tokensource.Options{})
+		for where, call := range map[string]func() error{
+			"AccessToken": func() error { _, err := src.AccessToken(t.Context()); return err },
+			"MCPServers":  func() error { _, err := flow.MCPServers(t.Context()); return err },
+			"Forget":      func() error { return src.Forget(tokensource.SystemSubject()) },
+		} {
+			func() {
+				defer func() {
+					if recover() != nil {
+						t.Errorf("%s: the panic reaches the caller of %s", name, where)
+					}
+				}()
+				err := call()
+				var bad *tokensource.ConfigError
+				if !errors.As(err, &bad) || bad.Field != "TenantFunc" || err.Error() != tt.text {
+					t.Errorf("%s: %s: got %v, want a ConfigError of TenantFunc that says %q", name, where, err, tt.text)
+				}
+			}()
+		}
+		assertSequence(t, name, s, "")
+	}
+}
+
 func FuzzTenant(f *testing.F) {
 	for _, s := range append(badTenants(), "acme", "A-1", "") {
 		f.Add(s)
