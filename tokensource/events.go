@@ -53,7 +53,7 @@ type Stats struct {
 	Evictions   uint64 // tokens that left a full cache before they expired
 	Rejections  uint64 // tokens dropped because the gateway rejected them
 	Rotations   uint64 // changes of the client
-	Panics      uint64 // panics of Logger and OnEvent, which were recovered
+	Panics      uint64 // panics of Logger, OnEvent and Reload, which were recovered
 
 	SystemTokens, UserTokens, GatewayURLs int // entries in the caches now
 	InFlight                              int // fetches under way now

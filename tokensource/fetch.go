@@ -32,6 +32,7 @@ type fetch struct {
 	background bool // no caller waits for it
 
 	began   atomic.Pointer[cache.Instant] // nil until the flow is asked; anything once the fetch has ended
+	asked   atomic.Pointer[Identity]      // that the flow was last asked with
 	evicted *cache.Entry[*Token]          // by its token
 }
 
@@ -41,7 +42,7 @@ func (e *engine) fetch(c call, background bool) *flight.Call[cache.Key, *Token] 
 	shared, started := e.fetches.Start(c.key, flight.Task[cache.Key, *Token]{
 		Timeout: e.settings.FetchTimeout, Run: f.run, Commit: f.commit, After: f.after,
 	})
-	if !started && !background {
+	if !started && !background && !c.again {
 		e.events.emit(Event{Kind: EventShare, Subject: f.subject})
 	}
 	return shared
@@ -65,6 +66,10 @@ func (f *fetch) run(ctx context.Context) (*Token, error) {
 
 	for attempt, changes := 0, 0; ; {
 		id := f.engine.flow.Identity()
+		if f.rotated() {
+			return nil, errRotated
+		}
+		f.asked.Store(id)
 		t, err := f.ask(ctx)
 		if credentialsRefused(err) {
 			f.engine.reload(ctx)
@@ -97,7 +102,7 @@ func (f *fetch) run(ctx context.Context) (*Token, error) {
 
 // rotated reports whether the fetch is for another client than that in force.
 func (f *fetch) rotated() bool {
-	return f.engine.currentGeneration().digest != f.call.generation.digest
+	return f.engine.currentGeneration().client != f.call.generation.client
 }
 
 // lookAgain returns what is known by now if that makes a fetch superfluous.
@@ -133,9 +138,9 @@ func (f *fetch) ask(ctx context.Context) (*Token, error) {
 	if !usable {
 		return nil, &Error{Op: "fetch token", Err: fmt.Errorf("%w: it ended at %s", ErrExpired, life.expiry.Time().Format(time.RFC3339))}
 	}
-	gateway := resp.GatewayURL
+	gateway := f.call.generation.identity.GatewayURL // which is final
 	if gateway == nil {
-		gateway = f.call.generation.identity.GatewayURL
+		gateway = resp.GatewayURL
 	}
 	t, err := newToken(resp.AccessToken, gateway)
 	if err != nil {
@@ -154,7 +159,7 @@ func (f *fetch) commit(key cache.Key, t *Token, err error) error {
 	e, now := f.engine, f.engine.now()
 	if err != nil {
 		h := e.amend(key, now, func(h *history) *history {
-			return h.afterFailure(err, f.engine.flow.Identity(), now)
+			return h.afterFailure(err, f.asked.Load(), now)
 		})
 		if userDenied(h.failure) {
 			e.tokens(f.ofUser()).Forget(key)
@@ -163,7 +168,7 @@ func (f *fetch) commit(key cache.Key, t *Token, err error) error {
 	}
 	f.evicted = e.tokens(t.user).Put(key, t, t.life.expiry, now)
 	if t.gateway != nil {
-		e.gateways.Put(f.call.generation.gatewayKey(f.call.tenant), t.gateway, t.life.expiry.Add(gatewayOutlives), now)
+		e.gateways.Put(f.call.generation.client.gatewayKey(f.call.tenant), t.gateway, t.life.expiry.Add(gatewayOutlives), now)
 	}
 	e.amend(key, now, (*history).afterSuccess)
 	return nil
@@ -187,6 +192,9 @@ func (f *fetch) after(_ *Token, err error) {
 	if errors.As(err, &panicked) {
 		e.events.logError("agw: the flow panicked", slog.String("flow", e.events.flow), slog.String("stack", string(panicked.Stack)))
 	}
+	if err == errRotated { // its callers begin anew
+		err = nil
+	}
 	f.emit(Event{Kind: EventFetchEnd, Duration: e.now().Since(*began), Err: err})
 }
 
@@ -199,12 +207,19 @@ func (f *fetch) emit(ev Event) {
 // ofUser reports whether the token is that of a user.
 func (f *fetch) ofUser() bool { return f.call.request.actor == user }
 
-// reload lets the flow look for new credentials. After an error the old ones stay.
+// reload lets the flow look for new credentials. After an error, or a panic, the old ones
+// stay.
 func (e *engine) reload(ctx context.Context) {
-	if r, ok := e.flow.(Reloader); ok {
-		if err := r.Reload(ctx); err != nil {
-			e.events.emit(Event{Kind: EventReload, Err: err})
-		}
+	r, ok := e.flow.(Reloader)
+	if !ok {
+		return
+	}
+	err := errors.New("the flow panicked")
+	if panicked := e.events.guard(func() { err = r.Reload(ctx) }); panicked {
+		e.events.logError("agw: the flow panicked in Reload", slog.String("flow", e.events.flow))
+	}
+	if err != nil {
+		e.events.emit(Event{Kind: EventReload, Err: err})
 	}
 }
 

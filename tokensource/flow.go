@@ -49,14 +49,14 @@ type Reloader interface {
 // not be modified.
 //
 // Tokens of two identities with equal fields serve the same purpose: a renewed
-// certificate or secret of the same client leaves the cached tokens valid. Once any
-// field differs, no token that was obtained before is served any more.
+// certificate or secret of the same client leaves the cached tokens valid. While another
+// client is in force, which differs in any field, no token of this one is served.
 type Identity struct {
 	Flow          string   // name of the flow, such as "customer"
 	TokenEndpoint string   // URL of the token endpoint
 	ClientID      string   // RFC 6749, section 2.2
 	Resource      string   // RFC 8707, or what a flow has in its place
-	GatewayURL    *url.URL // nil if it is known only once there is a token
+	GatewayURL    *url.URL // that of all tokens; nil if it is known only once there is a token
 }
 
 // A Response is what a token service answered (RFC 6749, section 5.1), as far as it
@@ -71,7 +71,7 @@ type Response struct {
 	ExpiresAt, ExpiresIn json.RawMessage
 
 	// GatewayURL is the gateway that the token is for, from the same response, so that
-	// token and gateway cannot be of two tenants. nil means the Identity's.
+	// token and gateway cannot be of two tenants. It counts if the Identity names none.
 	GatewayURL *url.URL
 }
 

@@ -73,8 +73,8 @@ func TestForgetDuringAFetch(t *testing.T) {
 		}
 		errs := <-failed
 		for _, err := range errs {
-			if !errors.Is(err, tokensource.ErrForgotten) {
-				t.Errorf("a caller who waited during %s: got error %v, want ErrForgotten", way.name, err)
+			if err != tokensource.ErrForgotten {
+				t.Errorf("a caller who waited during %s: got error %#v, want ErrForgotten itself: no fetch has failed", way.name, err)
 			}
 		}
 		if way.endsWaiting != (len(errs) == 10) || !way.endsWaiting && len(errs) > 0 {
@@ -193,6 +193,43 @@ func TestForgetWhileACallerWaitsInTheBuffer(t *testing.T) {
 		time.AfterFunc(500*time.Millisecond, way.forget)
 		if token, err := bed.call(asAliceInAcme(t.Context())); token == old {
 			t.Errorf("500 ms after %s: got the old token %v and error %v", way.name, token, err)
+		}
+	})
+}
+
+// Forget reaches what earlier clients have obtained: one of them may come back.
+func TestForgetAfterARotation(t *testing.T) {
+	inBubble(t, func(t *testing.T, bed *testbed) {
+		old := bed.token(asAliceInAcme(t.Context()))
+		bed.flow.setClient("two")
+		if err := bed.source.Forget(aliceInAcme); err != nil {
+			t.Errorf("Forget(%v) failed: %v", aliceInAcme, err)
+		}
+		bed.flow.setClient("one")
+		if bed.token(asAliceInAcme(t.Context())) == old {
+			t.Error("a token from before the log-out is served, since its client is back")
+		}
+	})
+}
+
+// A call that waits when its subject is forgotten fails, also if another client came into
+// force before that.
+func TestForgetAfterARotationDuringAFetch(t *testing.T) {
+	inBubble(t, func(t *testing.T, bed *testbed) {
+		bed.flow.setFetch(afterDelay(time.Second, tokenLivingFor(time.Hour)))
+		time.AfterFunc(300*time.Millisecond, func() { bed.flow.setClient("two") })
+		time.AfterFunc(600*time.Millisecond, func() {
+			if err := bed.source.Forget(aliceInAcme); err != nil {
+				t.Errorf("Forget(%v) failed: %v", aliceInAcme, err)
+			}
+		})
+		if token, err := bed.call(asAliceInAcme(t.Context())); !errors.Is(err, tokensource.ErrForgotten) {
+			t.Errorf("a call that waited during the log-out: got token %v and error %v, want ErrForgotten", token, err)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := bed.source.Stats().UserTokens; n != 0 {
+			t.Errorf("after the log-out, %d user tokens are cached, want none", n)
 		}
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/agwgo/agw/cache"
 	"github.com/agwgo/agw/tokensource"
 )
 
@@ -704,35 +705,113 @@ func TestReloadMisbehaves(t *testing.T) {
 	}
 }
 
-// A Reload that misbehaves does not take a token away that is good.
-func TestReloadMisbehavesDuringARenewal(t *testing.T) {
-	tests := []struct {
-		name   string
-		reload func(context.Context) error
-	}{
-		{"hangs", func(ctx context.Context) error {
+// A Reload that hangs does not take a token away that is good.
+func TestReloadHangsDuringARenewal(t *testing.T) {
+	inBubbleReloading(t, func(t *testing.T, flow *reloadingFlow, bed *testbed) {
+		old := bed.token(t.Context())
+		arrival := time.Now()
+		flow.setReload(func(ctx context.Context) error {
 			<-ctx.Done()
 			return ctx.Err()
-		}},
-		{"panics", func(context.Context) error { panic(secret) }},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			inBubbleReloading(t, func(t *testing.T, flow *reloadingFlow, bed *testbed) {
-				old := bed.token(t.Context())
-				arrival := time.Now()
-				flow.setReload(tt.reload)
-				flow.setFetch(afterDelay(time.Millisecond, tokenLivingFor(time.Hour))) // unless the context has ended
-				time.Sleep(latestRenewal)
-				for time.Since(arrival) < bufferStart+20*time.Second {
-					if got := bed.token(t.Context()); got != old {
-						t.Fatalf("got another token %v, want the old one", got)
-					}
-					time.Sleep(time.Second)
-				}
-			})
 		})
-	}
+		flow.setFetch(afterDelay(time.Millisecond, tokenLivingFor(time.Hour))) // unless the context has ended
+		time.Sleep(latestRenewal)
+		for time.Since(arrival) < bufferStart+20*time.Second {
+			if got := bed.token(t.Context()); got != old {
+				t.Fatalf("got another token %v, want the old one", got)
+			}
+			time.Sleep(time.Second)
+		}
+	})
+}
+
+// After a panic of Reload the old credentials stay in force, and the panic is reported.
+func TestPanicOfAReload(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		flow := &reloadingFlow{scriptedFlow: newFlow(), reload: func(context.Context) error { panic(secret) }}
+		bed := newTestbedOver(t, flow, flow.scriptedFlow, tokensource.Options{Logger: jsonLogger(&log)})
+		assertTokenOfClient(t, bed.token(t.Context()), "one", "although Reload panicked")
+		synctest.Wait() // for what is logged after the call
+		if !strings.Contains(log.String(), "the flow panicked in Reload") || len(bed.events.ofKind(tokensource.EventReload)) != 1 {
+			t.Errorf("a panic of Reload: want a line in the log and an event %q, got the log\n%s", tokensource.EventReload, log.String())
+		}
+		assertHides(t, secret, log.String(), bed.events.all())
+	})
+}
+
+// A fetch that ends because its client was replaced is not a failure: its callers get a
+// token of the new client.
+func TestRotationIsNotAFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		bed := newTestbed(t, tokensource.Options{Logger: jsonLogger(&log)})
+		bed.flow.setFetch(afterDelay(time.Second, tokenLivingFor(time.Hour)))
+		time.AfterFunc(500*time.Millisecond, func() { bed.flow.setClient("two") })
+		bed.token(t.Context())
+		synctest.Wait()
+		if n := bed.source.Stats().Failures; n != 0 {
+			t.Errorf("counters: got %d failures, want none", n)
+		}
+		if strings.Contains(log.String(), "WARN") {
+			t.Errorf("the log has a warning:\n%s", log.String())
+		}
+	})
+}
+
+// If the secret is renewed right after the service refused the old one, calls with the new
+// one do not back off.
+func TestRefusalIsThatOfTheCredentialsThatWereSent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		flow := newFlow()
+		var refused atomic.Bool
+		bed := newTestbedOver(t, clockedFlow{flow, func() cache.Instant {
+			if refused.Swap(false) { // when the failure is filed
+				flow.renewCredentials()
+			}
+			return cache.Now()
+		}}, flow, tokensource.Options{})
+		old := flow.Identity()
+		flow.setFetch(func(ctx context.Context, s tokensource.Subject) (*tokensource.Response, error) {
+			if flow.Identity() == old {
+				refused.Store(true)
+				return failingWith(clientDenied)(ctx, s)
+			}
+			return responseLivingFor(time.Hour), nil
+		})
+		bed.failure(t.Context())
+		if token, err := bed.call(t.Context()); err != nil {
+			t.Errorf("with credentials that nobody has refused: got token %v and error %v, want a token", token, err)
+		}
+	})
+}
+
+// A call that begins anew because of rotations counts as shared once.
+func TestSharedCallsAreCountedOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, bed *testbed) {
+		bed.flow.setFetch(afterDelay(time.Second, tokenLivingFor(time.Hour)))
+		for i := range 3 {
+			time.AfterFunc(time.Duration(i)*time.Second+500*time.Millisecond, func() { bed.flow.setClient(fmt.Sprint("client", i)) })
+		}
+		bed.callAtOnce(t.Context(), 3)
+		if stats := bed.source.Stats(); stats.Shared > stats.Misses {
+			t.Errorf("counters: got %d shared of %d misses, want at most as many", stats.Shared, stats.Misses)
+		}
+	})
+}
+
+// Between two attempts a fetch notices that its client has been replaced, before it asks
+// again.
+func TestRotationBetweenTwoAttempts(t *testing.T) {
+	inBubble(t, func(t *testing.T, bed *testbed) {
+		bed.flow.setFetch(denyingClientOne(bed.flow, unavailable))
+		time.AfterFunc(50*time.Millisecond, func() { bed.flow.setClient("two") })
+		bed.token(t.Context())
+		bed.assertRequests(2, "one of each client")
+	})
 }
 
 // The generations of clients are apart in everything that is remembered of them.

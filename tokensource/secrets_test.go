@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -71,8 +72,8 @@ func TestContextPrintsNoSecret(t *testing.T) {
 	child, cancel := context.WithTimeout(ctx, time.Hour)
 	defer cancel()
 	type contextKey struct{}
-	for _, ctx := range []context.Context{ctx, child, context.WithValue(ctx, contextKey{}, "x")} {
-		assertHides(t, secret, ctx, struct{ Ctx context.Context }{ctx}, []context.Context{ctx})
+	for _, ctx := range []context.Context{ctx, child, context.WithoutCancel(ctx), context.WithValue(ctx, contextKey{}, "x")} {
+		assertHides(t, secret, ctx, struct{ Ctx context.Context }{ctx}, struct{ ctx context.Context }{ctx}, []context.Context{ctx})
 	}
 	for _, verb := range []string{"%v", "%+v", "%s"} {
 		if text := fmt.Sprintf(verb, ctx); !strings.Contains(text, "acme") || !strings.Contains(text, "user") {
@@ -126,7 +127,7 @@ func TestSourcePrintsNoSecret(t *testing.T) {
 		if _, err := fixed.AccessToken(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		assertHides(t, secret, bed.source, *bed.source, user, fixed, bed.source.Stats(), bed.events.all())
+		assertHides(t, secret, bed.source, *bed.source, user, *user, fixed, bed.source.Stats(), bed.events.all())
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
 			if text := fmt.Sprintf(verb, user); text != `source{flow:scripted default:{tenant:"acme" user}}` {
 				t.Errorf("a source printed by %s: got %s, want its flow and its default subject", verb, text)
@@ -136,4 +137,19 @@ func TestSourcePrintsNoSecret(t *testing.T) {
 		printings(none) // must not panic
 		printings(&tokensource.Source{})
 	})
+}
+
+// A request prints its context by the fields, which have no methods there.
+func TestRequestPrintsNoSecret(t *testing.T) {
+	t.Parallel()
+	ctx := tokensource.WithUserToken(t.Context(), secret)
+	child, cancel := context.WithTimeout(ctx, time.Hour)
+	defer cancel()
+	for _, ctx := range []context.Context{ctx, child} {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://agw.example", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		assertHides(t, secret, req, *req)
+	}
 }

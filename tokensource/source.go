@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -75,7 +76,7 @@ func New(flow Flow, opts Options) (*Source, error) {
 	if clock, ok := flow.(interface{ Now() cache.Instant }); ok {
 		e.now = clock.Now
 	}
-	e.generation.Store(newGeneration(id))
+	e.generation.Store(newGeneration(id, nil))
 	return &Source{engine: e, fallback: newRequest(SystemSubject())}, nil
 }
 
@@ -107,8 +108,10 @@ func (s *Source) AccessToken(ctx context.Context) (*Token, error) {
 		return t, nil
 	}
 	// Credentials can be rotated while a call waits. It then begins anew, for the new ones.
-	for range maxRotations {
-		t, err := e.serve(ctx, e.find(r, tenant))
+	for round := range maxRotations {
+		c := e.find(r, tenant)
+		c.again = round > 0
+		t, err := e.serve(ctx, c)
 		if err != errRotated {
 			return t, err
 		}
@@ -149,7 +152,7 @@ func (s *Source) Gateway(ctx context.Context) (gateway *url.URL, final bool) {
 	if err != nil {
 		return nil, false
 	}
-	if entry := e.gateways.Get(g.gatewayKey(tenant), e.now()); entry != nil {
+	if entry := e.gateways.Get(g.client.gatewayKey(tenant), e.now()); entry != nil {
 		return entry.Value, false
 	}
 	return nil, false
@@ -202,12 +205,15 @@ func (s *Source) Forget(subject Subject) error {
 	if err != nil {
 		return err
 	}
-	key := e.currentGeneration().tokenKey(tenant, subject.user)
-	e.fetches.Forget(key, ErrForgotten) // first, so that it does not fill the cache again
-	e.tokens(subject.actor == user).Forget(key)
-	e.historyMu.Lock() // so that nobody who read the history before writes it back
-	e.histories.Forget(key)
-	e.historyMu.Unlock()
+	var key cache.Key
+	for _, client := range e.currentGeneration().clients() { // a call may still wait for the token of an earlier one
+		key = client.tokenKey(tenant, subject.user)
+		e.fetches.Forget(key, ErrForgotten) // first, so that it does not fill the cache again
+		e.tokens(subject.actor == user).Forget(key)
+		e.historyMu.Lock() // so that nobody who read the history before writes it back
+		e.histories.Forget(key)
+		e.historyMu.Unlock()
+	}
 	e.events.emit(Event{Kind: EventForget, Subject: key.String()})
 	return nil
 }
@@ -303,6 +309,7 @@ type call struct {
 	key        cache.Key
 	now        cache.Instant
 	entry      *cache.Entry[*Token] // nil if there is none
+	again      bool                 // the call has waited for an earlier client's token
 }
 
 // token returns the token that is cached; nil if there is none.
@@ -319,7 +326,7 @@ func (e *engine) find(r *request, tenant string) call {
 	c := call{request: r, tenant: tenant, generation: g, now: e.now()}
 	p := r.place.Load()
 	if p == nil || p.engine != e || p.identity != g.identity || p.tenant != tenant {
-		p = &place{engine: e, identity: g.identity, tenant: tenant, key: g.tokenKey(tenant, *r.jwt)}
+		p = &place{engine: e, identity: g.identity, tenant: tenant, key: g.client.tokenKey(tenant, *r.jwt)}
 		r.place.Store(p)
 	}
 	c.key = p.key
@@ -376,7 +383,7 @@ func (e *engine) renew(ctx context.Context, c call) (*Token, error) {
 	defer cancel()
 	_, err := f.Wait(brief)
 	// Meanwhile the old token can have expired, or left the cache for a reason.
-	if err == nil || err == errRotated || ctx.Err() != nil || e.currentGeneration().digest != c.generation.digest || !c.entry.Use(e.now()) {
+	if err == nil || err == errRotated || ctx.Err() != nil || e.currentGeneration().client != c.generation.client || !c.entry.Use(e.now()) {
 		return e.wait(ctx, f)
 	}
 	e.events.emit(Event{Kind: EventServeStale, Subject: c.key.String(), Err: err})
@@ -428,28 +435,43 @@ func (e *engine) amend(key cache.Key, now cache.Instant, change func(*history) *
 	return next
 }
 
-// A generation is the first part of every key: tokens of two identities that differ never
-// meet, so that nothing has to be removed when credentials are rotated.
-type generation struct {
-	identity *Identity
-	digest   cache.Key
+// A client is what tokens are obtained for, as a digest: the first part of every key. Tokens
+// of two clients never meet, so that nothing has to be removed when another one comes into
+// force.
+type client cache.Key
+
+func (c client) tokenKey(tenant, userToken string) cache.Key {
+	return cache.NewKey(string(c[:]), "token", tenant, userToken)
 }
 
-func newGeneration(id *Identity) *generation {
+func (c client) gatewayKey(tenant string) cache.Key {
+	return cache.NewKey(string(c[:]), "gateway", tenant)
+}
+
+// A generation is an identity with the client that it is.
+type generation struct {
+	identity *Identity
+	client   client
+	earlier  []client // that were in force before, the latest first
+}
+
+const maxEarlier = 8 // clients that Forget reaches besides that in force
+
+func newGeneration(id *Identity, last *generation) *generation {
 	gateway := ""
 	if id.GatewayURL != nil {
 		gateway = id.GatewayURL.String()
 	}
-	return &generation{id, cache.NewKey(id.Flow, id.TokenEndpoint, id.ClientID, id.Resource, gateway)}
+	g := &generation{identity: id, client: client(cache.NewKey(id.Flow, id.TokenEndpoint, id.ClientID, id.Resource, gateway))}
+	if last != nil {
+		others := slices.DeleteFunc(append([]client{last.client}, last.earlier...), func(c client) bool { return c == g.client })
+		g.earlier = others[:min(len(others), maxEarlier)]
+	}
+	return g
 }
 
-func (g *generation) tokenKey(tenant, userToken string) cache.Key {
-	return cache.NewKey(string(g.digest[:]), "token", tenant, userToken)
-}
-
-func (g *generation) gatewayKey(tenant string) cache.Key {
-	return cache.NewKey(string(g.digest[:]), "gateway", tenant)
-}
+// clients returns those that Forget reaches, the one in force last.
+func (g *generation) clients() []client { return append(slices.Clone(g.earlier), g.client) }
 
 // currentGeneration returns that of the identity in force.
 func (e *engine) currentGeneration() *generation {
@@ -458,8 +480,8 @@ func (e *engine) currentGeneration() *generation {
 	if id == g.identity {
 		return g
 	}
-	next := newGeneration(id)
-	if e.generation.CompareAndSwap(g, next) && next.digest != g.digest {
+	next := newGeneration(id, g)
+	if e.generation.CompareAndSwap(g, next) && next.client != g.client {
 		e.events.emit(Event{Kind: EventRotate})
 	}
 	return next

@@ -151,11 +151,10 @@ func WithTenant(ctx context.Context, tenant string) context.Context {
 // for its tenant if ctx names only that. A client's default and the flow's own tenant are
 // not in it. ok is false if ctx names nothing.
 func SubjectFromContext(ctx context.Context) (s Subject, ok bool) {
-	r := fromContext(ctx)
-	if r == nil {
-		return Subject{}, false
+	if r := fromContext(ctx); r != nil {
+		s = r.subject()
 	}
-	return r.subject(), true
+	return s, s != Subject{}
 }
 
 // A request is for whom a context, or a client by default, asks to act. The fields of its

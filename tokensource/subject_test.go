@@ -350,3 +350,10 @@ func TestFetchIsToldTheSubject(t *testing.T) {
 		}
 	})
 }
+
+func TestContextThatNamesNothing(t *testing.T) {
+	t.Parallel()
+	if s, ok := tokensource.SubjectFromContext(tokensource.WithTenant(t.Context(), "")); ok {
+		t.Errorf("a context that names no tenant names subject %v, want none", s)
+	}
+}

@@ -179,7 +179,7 @@ func (t *Transport) prepare(req *http.Request, newID func() (string, error)) (*t
 	if err := route.JoinInto(&out.url, token.GatewayURL(), req.URL); err != nil {
 		return nil, nil, err
 	}
-	if !t.opts.DangerouslyAllowPlainHTTP && !origin.Secure(&out.url) {
+	if out.url.Scheme != "https" && !t.opts.DangerouslyAllowPlainHTTP && !origin.Secure(&out.url) {
 		return nil, nil, fmt.Errorf("%w: the gateway is %q, and its URL has to be https", tokensource.ErrInsecureURL, origin.String(&out.url))
 	}
 	if err := out.setHeader(req.Header, token.Authorization(), newID); err != nil {
