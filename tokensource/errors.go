@@ -58,11 +58,12 @@ const (
 	// something that does not exist. The zero Kind.
 	Permanent Kind = iota
 	// Temporary: the same request may succeed later: the network, a timeout, 429, 5xx, a
-	// response that makes no sense.
+	// 401 or 403 without an error code, which may be a proxy's, a response that makes no
+	// sense.
 	Temporary
 	// Denied: the service refuses the user (the Code is invalid_grant or access_denied) or
-	// the credentials (any other Code). A user's token is no longer served then. Tokens
-	// that refused credentials have obtained are served to their end.
+	// the credentials (any other Code). If the user is denied, the cached token is dropped.
+	// If the credentials are, tokens already obtained are served until they expire.
 	Denied
 )
 

@@ -91,9 +91,9 @@ func (s *Source) For(subject Subject) *Source {
 // AccessToken returns a token for the subject of ctx together with its gateway. It waits no
 // longer than ctx allows.
 //
-// Its errors are [ErrNoUserToken], [ErrUserTokenExpired], [ErrNoSubject],
-// [ErrSubjectConflict], what the flow says of an invalid tenant, ctx's error, and an
-// [*Error] for a fetch that failed.
+// Its errors are [ErrNoUserToken], [ErrBadUserToken], [ErrUserTokenExpired], [ErrForgotten],
+// [ErrNoSubject], [ErrSubjectConflict], what the flow says of an invalid tenant, ctx's error,
+// and an [*Error] for a fetch that failed.
 func (s *Source) AccessToken(ctx context.Context) (*Token, error) {
 	e := s.engine
 	r, err := requested(ctx, s.fallback)

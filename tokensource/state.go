@@ -9,7 +9,7 @@ import (
 )
 
 // This file has the rules by which the engine decides. They are functions of what is
-// known and of the time, without side effects.
+// known and of the time (two of them draw a random number), without side effects.
 
 const (
 	earliestRenewal = 0.45                   // a token is renewed between this part of its usable life
