@@ -66,19 +66,23 @@ type Dependency struct {
 type Options struct {
 	// TenantFunc and Tenant are the tenant of calls that name none. The function is asked
 	// first, for every call and possibly by several at once, so it must be quick; if it
-	// returns "", Tenant counts. LoB only.
+	// returns "", Tenant counts. LoB only: a customer's credentials are of one tenant, and
+	// their NewFlow fails if one of these is set.
 	TenantFunc func(context.Context) (string, error)
 	Tenant     string
 
 	// Dependencies, if not nil, is asked for what the agent may call, instead of the
-	// list that came with the credentials. It is called for each list of endpoints.
-	// Customer only.
+	// list that came with the credentials. It is called for each list of endpoints. A panic
+	// in it is an error of that call. Customer only: the NewFlow of LoB credentials fails if
+	// it is set.
 	Dependencies func(context.Context) ([]Dependency, error)
 
-	// ServiceTransport sends the requests to token services. An [*http.Transport] is
-	// cloned, and the clone given RootCAs and the client certificate. Anything else is
-	// used as it is, and must present the client certificate by itself. Default: a
-	// transport of the flow's own.
+	// ServiceTransport sends the requests to token services, with contexts that have none
+	// of the caller's values. An [*http.Transport] is cloned, and the clone given RootCAs
+	// and the client certificate; it shares no connections with the original. The original
+	// must have no DialTLSContext or DialTLS, since these would decide on certificates
+	// instead. Anything else is used as it is, and must present the client certificate by
+	// itself. Default: a transport of the flow's own.
 	ServiceTransport http.RoundTripper
 
 	// RootCAs are the authorities that a service's certificate may come from. Default:
@@ -95,7 +99,25 @@ type Options struct {
 
 	// Tokens are the options of the source of this flow's tokens. A flow that caches
 	// tokens of its own on the way, as LoB does, takes over Settings, Logger and OnEvent.
+	// A single request to a service may take a third of Settings.FetchTimeout.
 	Tokens tokensource.Options
+}
+
+// Check returns a [*tokensource.ConfigError] for the first option that no flow can use, and
+// nil if there is none. [Credentials.NewFlow] calls it, and checks what else it uses.
+func (o *Options) Check() error {
+	if _, err := o.Tokens.Settings.WithDefaults(); err != nil {
+		return err
+	}
+	if n := o.MaxConcurrentRequests; n < 0 {
+		return &tokensource.ConfigError{Field: "MaxConcurrentRequests", Err: fmt.Errorf("%d, must be at least 0", n)}
+	}
+	//lint:ignore SA1019 the transport may have nothing else
+	if t, ok := o.ServiceTransport.(*http.Transport); ok && t != nil && (t.DialTLSContext != nil || t.DialTLS != nil) {
+		return &tokensource.ConfigError{Field: "ServiceTransport", Err: errors.New(
+			"RootCAs and the client certificate have no effect on connections of its DialTLSContext or DialTLS; use DialContext, or a RoundTripper of your own that presents the certificate")}
+	}
+	return nil
 }
 
 // ErrNoCredentials: no credentials were found. See [NotFoundError].
@@ -110,15 +132,18 @@ type NotFoundError struct {
 type Place struct {
 	Flow    string // name of the flow that looks there
 	Name    string // a directory, or "environment"
-	Problem string // why the credentials there are none, such as "not set: INTEGRATION_AUTH_URL"
+	Problem string // why there are none, in one or more lines, such as "not set: INTEGRATION_AUTH_URL"
 }
 
-// Error lists the places, one on a line.
+// Error lists the places, each with its problem on the lines below it.
 func (e *NotFoundError) Error() string {
 	var b strings.Builder
-	b.WriteString(ErrNoCredentials.Error() + "; looked, in this order, at:")
+	b.WriteString(ErrNoCredentials.Error() + "; looked in this order:")
 	for i, p := range e.Places {
-		fmt.Fprintf(&b, "\n%d. %s: %s: %s", i+1, p.Flow, p.Name, p.Problem)
+		fmt.Fprintf(&b, "\n%d. %s: %s", i+1, p.Flow, p.Name)
+		for line := range strings.SplitSeq(p.Problem, "\n") {
+			b.WriteString("\n   " + line)
+		}
 	}
 	return b.String()
 }

@@ -88,7 +88,7 @@ type Error struct {
 	Code        string        // error code (RFC 6749, section 5.2); "" if there was none
 	Description string        // the service's own words, cleaned and at most 200 bytes
 	Kind        Kind          // how to go on
-	RetryAfter  time.Duration // what the service asked for (RFC 9110, section 10.2.3); 0 if it did not
+	RetryAfter  time.Duration // what the service asked for (RFC 9110, section 10.2.3), or a proxy's page is worth; 0 for neither
 
 	// NextAttempt is when the Source will ask the service again. Until then it returns
 	// this error. It is zero in an error that no Source has seen yet.

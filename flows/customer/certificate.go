@@ -31,7 +31,7 @@ func (c *Credentials) certificate(now time.Time) (*tls.Certificate, error) {
 	}
 	pair, err := tls.X509KeyPair([]byte(c.Certificate), []byte(c.PrivateKey))
 	if err != nil {
-		return nil, c.errorIn("PrivateKey", err)
+		return nil, c.errorIn("PrivateKey", fmt.Errorf("%w; certificate and key must be of one pair", err))
 	}
 	return &pair, nil
 }
@@ -55,9 +55,9 @@ func checkCertificates(text string, now time.Time) error {
 	case leaf == nil:
 		return noPEMBlock("CERTIFICATE", text)
 	case now.After(leaf.NotAfter):
-		return fmt.Errorf("the certificate expired at %s", leaf.NotAfter.UTC().Format(time.RFC3339))
+		return fmt.Errorf("the certificate expired at %s: replace it, unless the clock of this machine is wrong", leaf.NotAfter.UTC().Format(time.RFC3339))
 	case now.Before(leaf.NotBefore):
-		return fmt.Errorf("the certificate is not valid before %s", leaf.NotBefore.UTC().Format(time.RFC3339))
+		return fmt.Errorf("the certificate is not valid before %s: is the clock of this machine right?", leaf.NotBefore.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

@@ -17,9 +17,10 @@
 //     NewFlow: a URL, a certificate that has expired, a key that is not the certificate's.
 //   - If the credentials have a certificate, every token request presents it.
 //   - Credentials are rotated in place. Before each token request the file is read again.
-//     If its content has changed, the next handshake presents the new certificate, and
-//     cached tokens of the same client stay valid. A file that has become unreadable or
-//     wrong changes nothing.
+//     If its content has changed, and two readings 100 ms apart are alike, the next
+//     handshake presents the new certificate, and cached tokens of the same client stay
+//     valid. A file that has become unreadable or wrong changes nothing.
+//   - The credentials are of one tenant. A call that names a tenant fails.
 //   - There are no secrets in errors, and in what any type here prints.
 //
 // # Where credentials come from

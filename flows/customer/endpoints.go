@@ -10,6 +10,7 @@ import (
 	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/internal/jsonobject"
 	"github.com/agwgo/agw/internal/route"
+	"github.com/agwgo/agw/tokensource"
 )
 
 // MCPServers returns all dependencies, in their order, as MCP servers. They have no
@@ -30,15 +31,15 @@ func (f *flow) Agents(ctx context.Context) ([]flows.Endpoint, error) {
 // endpoints returns the dependencies that Options.Dependencies resolves or, without that
 // function, those of the credentials in force.
 func (f *flow) endpoints(ctx context.Context, urlOf func(gateway *url.URL, ordID, tenantID string) string) ([]flows.Endpoint, error) {
+	subject, _ := tokensource.SubjectFromContext(ctx)
+	if _, err := f.Tenant(ctx, subject.Tenant()); err != nil {
+		return nil, err
+	}
 	current := f.client.Load()
 	dependencies := current.credentials.Dependencies
 	if resolve := f.options.Dependencies; resolve != nil {
 		var err error
-		if dependencies, err = resolve(ctx); err != nil {
-			return nil, fmt.Errorf("agw: customer: resolving dependencies: %w", err)
-		}
-		resolved := Credentials{Dependencies: dependencies, names: map[string]string{"Dependencies": "Dependencies()"}}
-		if err := resolved.checkDependencies(); err != nil {
+		if dependencies, err = resolved(ctx, resolve); err != nil {
 			return nil, err
 		}
 	} else if dependencies == nil {
@@ -53,22 +54,43 @@ func (f *flow) endpoints(ctx context.Context, urlOf func(gateway *url.URL, ordID
 	return endpoints, nil
 }
 
+// resolved returns what the function of the user's returns, checked. A panic in it is an
+// error, which does not show the value: that could be a secret.
+func resolved(ctx context.Context, resolve func(context.Context) ([]flows.Dependency, error)) (dependencies []flows.Dependency, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			dependencies, err = nil, &tokensource.ConfigError{Field: "Dependencies", Err: fmt.Errorf("the function panicked with a %T", r)}
+		}
+	}()
+	if dependencies, err = resolve(ctx); err != nil {
+		return nil, fmt.Errorf("agw: customer: resolving dependencies: %w", err)
+	}
+	c := Credentials{Dependencies: dependencies, names: map[string]string{"Dependencies": "Dependencies()"}}
+	return dependencies, c.checkDependencies()
+}
+
+// What the ids of a dependency are.
+const (
+	wantORDID    = "the Open Resource Discovery id of an API, such as sap.s4:apiAccess:salesOrder:v1"
+	wantTenantID = "the global id of the tenant that the API runs in"
+)
+
 // checkDependencies checks that the ids of each dependency can be segments of a path.
 func (c *Credentials) checkDependencies() error {
-	check := func(id string) error {
+	check := func(id, want string) error {
 		switch {
 		case strings.TrimSpace(id) == "":
-			return jsonobject.ErrEmpty
+			return fmt.Errorf("%w; it must be %s", jsonobject.ErrEmpty, want)
 		case id == ".", id == "..": // no escaping makes these a segment
 			return errors.New("not a segment of a path")
 		}
 		return nil
 	}
 	for i, d := range c.Dependencies {
-		if err := check(d.ORDID); err != nil {
+		if err := check(d.ORDID, wantORDID); err != nil {
 			return c.errorInDependency(i, "ORDID", err)
 		}
-		if err := check(d.GlobalTenantID); err != nil {
+		if err := check(d.GlobalTenantID, wantTenantID); err != nil {
 			return c.errorInDependency(i, "GlobalTenantID", err)
 		}
 	}

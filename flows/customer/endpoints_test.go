@@ -107,3 +107,28 @@ func TestDependenciesThatAreResolved(t *testing.T) {
 	_, err := flow.MCPServers(ctx)
 	assertConfigError(t, "an id that cannot be used", err, "", "Dependencies()[0].GlobalTenantID", "not a segment")
 }
+
+type secretValue struct{ key string }
+
+// A function of the user's is to harm one call at most.
+func TestDependenciesFunctionThatPanics(t *testing.T) {
+	t.Parallel()
+	var value any
+	opts := flows.Options{Dependencies: func(context.Context) ([]flows.Dependency, error) { panic(value) }}
+	flow := newFlow(t, parseWith(t, nil), opts)
+	for want, v := range map[string]any{
+		"string":                    "hidden",
+		"customer_test.secretValue": secretValue{"hidden"},
+		"*errors.errorString":       errors.New("hidden"),
+		"*runtime.PanicNilError":    nil,
+	} {
+		value = v
+		for name, list := range map[string]func(context.Context) ([]flows.Endpoint, error){"MCPServers": flow.MCPServers, "Agents": flow.Agents} {
+			endpoints, err := list(t.Context())
+			assertConfigError(t, name+", panic with "+want, err, "", "Dependencies", "the function panicked with a "+want)
+			if endpoints != nil {
+				t.Errorf("%s, panic with %s: got %v along with the error, want nil", name, want, endpoints)
+			}
+		}
+	}
+}

@@ -8,14 +8,15 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/internal/jsonobject"
+	"github.com/agwgo/agw/internal/mount"
 	"github.com/agwgo/agw/internal/pace"
 	"github.com/agwgo/agw/internal/tokenservice"
 	"github.com/agwgo/agw/tokensource"
@@ -33,8 +34,7 @@ type flow struct {
 	options flows.Options
 	pacer   *pace.Pacer // of all clients
 
-	client    atomic.Pointer[client] // in force
-	reloading sync.Mutex             // held by whoever replaces client
+	client atomic.Pointer[client] // in force
 }
 
 // A client is the OAuth client that credentials make. It is immutable.
@@ -57,14 +57,19 @@ var (
 // again before each token request. Once its content is another one, that takes the place
 // of the credentials, including what was altered by hand.
 //
-// The credentials belong to one tenant: a tenant that the context of a call names has no
-// effect, nor have Tenant and TenantFunc of opts.
+// The credentials are of one tenant: Tenant and TenantFunc of opts, and a tenant that the
+// context of a call names, are errors.
 func (c *Credentials) NewFlow(opts flows.Options) (flows.Flow, error) {
-	if c == nil {
+	switch {
+	case c == nil:
 		return nil, &tokensource.ConfigError{Field: "Credentials", Err: errors.New("nil")}
+	case opts.TenantFunc != nil:
+		return nil, &tokensource.ConfigError{Field: "TenantFunc", Err: c.ofOneTenant()}
+	case opts.Tenant != "":
+		return nil, &tokensource.ConfigError{Field: "Tenant", Err: c.ofOneTenant()}
 	}
-	if n := opts.MaxConcurrentRequests; n < 0 {
-		return nil, &tokensource.ConfigError{Field: "MaxConcurrentRequests", Err: fmt.Errorf("%d, must be at least 0", n)}
+	if err := opts.Check(); err != nil {
+		return nil, err
 	}
 	own := *c
 	own.Dependencies = slices.Clone(c.Dependencies)
@@ -75,6 +80,16 @@ func (c *Credentials) NewFlow(opts flows.Options) (flows.Flow, error) {
 	}
 	f.client.Store(first)
 	return f, nil
+}
+
+// ofOneTenant returns the error of whoever names a tenant. It says which credentials these
+// are: they may be left over in the environment of a program that is meant to use others.
+func (c *Credentials) ofOneTenant() error {
+	from := ""
+	if c.Source != "" {
+		from = " from " + c.Source
+	}
+	return fmt.Errorf("the credentials%s are a customer's, of one tenant; only LoB credentials act in several", from)
 }
 
 // newClient checks credentials, and makes a client of them.
@@ -88,10 +103,11 @@ func (f *flow) newClient(c *Credentials) (*client, error) {
 		return nil, c.errorIn("TokenServiceURL", err)
 	}
 	gateway, err := tokensource.ParseGatewayURL(c.GatewayURL)
-	if err == nil { // tokens travel there, so plain http is as bad as for the token service
-		_, err = tokenservice.ParseURL(gateway.String(), allowPlainHTTP)
-	}
 	if err != nil {
+		return nil, c.errorIn("GatewayURL", fmt.Errorf("%w; it looks like https://host/path", err))
+	}
+	// Tokens travel there, so plain http is as bad as for the token service.
+	if _, err = tokenservice.ParseURL(gateway.String(), allowPlainHTTP); err != nil {
 		return nil, c.errorIn("GatewayURL", err)
 	}
 	certificate, err := c.certificate(time.Now())
@@ -116,14 +132,23 @@ func (f *flow) Identity() *tokensource.Identity { return f.client.Load().identit
 // ClientID returns the client id of the credentials in force.
 func (f *flow) ClientID(context.Context) (string, error) { return f.Identity().ClientID, nil }
 
-// Tenant returns "" whatever is requested, so that programs for tenants of their own run
-// here, too.
-func (f *flow) Tenant(context.Context, string) (string, error) { return "", nil }
+// Tenant returns "". It fails if a tenant is requested, since the call would reach another
+// one.
+func (f *flow) Tenant(_ context.Context, requested string) (string, error) {
+	if requested == "" {
+		return "", nil
+	}
+	err := f.client.Load().credentials.ofOneTenant()
+	return "", &tokensource.ConfigError{Err: fmt.Errorf("the call names the tenant %.63q, but %w", requested, err)}
+}
 
 // Fetch obtains a system token (RFC 6749, section 4.4) or, if s is a user, one in
 // exchange for the user's (RFC 7523, section 2.1). Errors are of type
 // [*tokensource.Error].
 func (f *flow) Fetch(ctx context.Context, s tokensource.Subject) (*tokensource.Response, error) {
+	if err := s.Err(); err != nil {
+		return nil, &tokensource.Error{Op: "fetch token", Err: err}
+	}
 	current := f.client.Load()
 	r := tokenservice.Request{
 		Op:     "fetch system token",
@@ -150,45 +175,59 @@ func (f *flow) Fetch(ctx context.Context, s tokensource.Subject) (*tokensource.R
 }
 
 // Reload reads the credentials file again, and puts its credentials in force if its
-// content has changed. If they make another client or have another certificate, there is
-// another Identity, with connections of its own. After an error, a
-// [*tokensource.ConfigError], the old credentials stay in force. Reload does nothing for
-// credentials that came from no file.
-func (f *flow) Reload(context.Context) error {
-	f.reloading.Lock()
-	defer f.reloading.Unlock()
-	old := f.client.Load()
-	if old.credentials.binding == "" {
-		return nil
-	}
-	content, err := readBinding(old.credentials.binding)
-	if err != nil || content == old.credentials.content {
-		return err
-	}
-	creds, err := parseBinding(old.credentials.binding, content)
-	if err != nil {
-		return err
-	}
-	if creds.sameAccess(old.credentials) {
-		if err := creds.checkDependencies(); err != nil {
+// content has changed, and stays changed for 100 ms. If they make another client or have
+// another certificate, there is another Identity, with connections of its own. After an
+// error, a [*tokensource.ConfigError], the old credentials stay in force. Reload does
+// nothing for credentials that came from no file.
+func (f *flow) Reload(ctx context.Context) error {
+	for {
+		old := f.client.Load()
+		binding, known := old.credentials.binding, old.credentials.content
+		if binding == "" {
+			return nil
+		}
+		files, err := mount.ReadAgain(ctx, binding, mount.Files{credentialsFile: known}, credentialsFile)
+		content, err := contentOf(binding, files, err)
+		if err != nil || content == known {
 			return err
 		}
-		f.client.Store(&client{credentials: creds, identity: old.identity, service: old.service})
+		next, err := f.successor(old, content)
+		if err != nil {
+			return err
+		}
+		if !f.client.CompareAndSwap(old, next) {
+			continue // somebody else has replaced it, perhaps by what has been read here
+		}
+		if next.service != old.service {
+			old.service.CloseIdleConnections()
+		}
 		return nil
 	}
-	next, err := f.newClient(creds)
-	if err != nil {
-		return err
-	}
-	f.client.Store(next)
-	old.service.CloseIdleConnections()
-	return nil
 }
 
-// sameAccess reports whether c and d differ in nothing that tokens are obtained with.
+// successor returns the client that takes the place of old, once the credentials file has
+// the given content.
+func (f *flow) successor(old *client, content string) (*client, error) {
+	creds, err := parseBinding(old.credentials.binding, content)
+	if err != nil {
+		return nil, err
+	}
+	if !creds.sameAccess(old.credentials) {
+		return f.newClient(creds)
+	}
+	if err := creds.checkDependencies(); err != nil {
+		return nil, err
+	}
+	return &client{credentials: creds, identity: old.identity, service: old.service}, nil
+}
+
+// sameAccess reports whether c and d differ in their dependencies at most, which tokens are
+// not obtained with.
 func (c *Credentials) sameAccess(d *Credentials) bool {
-	return c.TokenServiceURL == d.TokenServiceURL && c.ClientID == d.ClientID &&
-		c.Certificate == d.Certificate && c.PrivateKey == d.PrivateKey && c.GatewayURL == d.GatewayURL
+	x, y := *c, *d
+	x.Dependencies, y.Dependencies = nil, nil
+	x.content, y.content = "", ""
+	return reflect.DeepEqual(x, y)
 }
 
 // Purge does nothing: the flow remembers nothing that can be dropped.

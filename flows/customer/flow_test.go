@@ -1,10 +1,12 @@
 package customer_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -88,11 +90,14 @@ func TestTokenResponsesThatAreNotSuccess(t *testing.T) {
 	}{
 		{400, `{"error":"invalid_grant","error_description":"` + userJWT + ` is not good"}`, denied, `invalid_grant: "[redacted] is not good"`},
 		{401, `{"error":"invalid_client"}`, denied, "invalid_client"},
-		{401, ``, denied, "status 401"},
+		{401, ``, temporary, "status 401: the response does not say why"},
+		{403, `<html>hidden</html>`, temporary, "status 403: the response is HTML, not JSON: is a proxy in between?"},
+		{407, `<html>hidden</html>`, temporary, "status 407: the response is HTML, not JSON: is a proxy in between?"},
+		{400, `<html><title>400 The SSL certificate error</title>hidden</html>`, denied, "status 400: the server refused the client certificate"},
 		{429, `slow down`, temporary, "slow down"},
 		{500, `<html>assertion=` + userJWT, temporary, "status 500"},
 		{302, ``, permanent, "redirects are not followed"},
-		{200, `<html>hidden</html>`, temporary, "not a JSON object or array"},
+		{200, `<html>hidden</html>`, temporary, "is a proxy in between?"},
 		{200, ``, temporary, "not a JSON object or array"},
 		{200, `{"access_token":"hidd`, temporary, "not a JSON object or array"},
 		{200, strings.Repeat(" ", 10<<20) + `{"access_token":"hidden"}`, temporary, "larger than 1 MiB"},
@@ -176,8 +181,56 @@ func TestNewFlowChecksTheCredentials(t *testing.T) {
 func TestNewFlowChecksTheOptions(t *testing.T) {
 	t.Parallel()
 	creds := customer.Credentials{TokenServiceURL: tokenURL, ClientID: "c", GatewayURL: gatewayURL, Source: "my vault"}
-	_, err := creds.NewFlow(flows.Options{MaxConcurrentRequests: -1})
-	assertConfigError(t, "less than no requests", err, "", "MaxConcurrentRequests", "-1, must be at least 0")
+	dial := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("unused") }
+	tenant := func(context.Context) (string, error) { return "acme", nil }
+	for _, test := range []struct {
+		name        string
+		opts        flows.Options
+		field, want string
+	}{
+		{"less than no requests", flows.Options{MaxConcurrentRequests: -1}, "MaxConcurrentRequests", "-1, must be at least 0"},
+		{"a transport that makes TLS connections by itself", flows.Options{ServiceTransport: &http.Transport{DialTLSContext: dial}}, "ServiceTransport", "the client certificate have no effect"},
+		{"a tenant", flows.Options{Tenant: "acme"}, "Tenant", "from my vault are a customer's, of one tenant"},
+		{"a function that finds the tenant", flows.Options{TenantFunc: tenant}, "TenantFunc", "only LoB credentials act in several"},
+	} {
+		_, err := creds.NewFlow(test.opts)
+		assertConfigError(t, test.name, err, "", test.field, test.want)
+	}
+}
+
+// A program for many tenants that finds a customer's credentials would act for all of them
+// as that one customer.
+func TestCallsThatNameATenantFail(t *testing.T) {
+	t.Parallel()
+	creds := parseWith(t, nil)
+	creds.Source = "my vault"
+	flow, requests := newMockedFlow(t, creds, httpmock.NewStringResponder(200, `{"access_token":"abc","expires_in":3600}`))
+	src := newSource(t, flow)
+	inTenant := tokensource.WithTenant(t.Context(), "acme")
+	for name, call := range map[string]func(context.Context) error{
+		"a system token": func(ctx context.Context) error { _, err := src.AccessToken(ctx); return err },
+		"a user token": func(ctx context.Context) error {
+			_, err := src.AccessToken(tokensource.WithUserToken(ctx, userJWT))
+			return err
+		},
+		"MCP servers": func(ctx context.Context) error { _, err := flow.MCPServers(ctx); return err },
+		"agents":      func(ctx context.Context) error { _, err := flow.Agents(ctx); return err },
+	} {
+		before := len(requests())
+		err := call(inTenant)
+		assertConfigError(t, name, err, "", "", `the call names the tenant "acme", but the credentials from my vault are a customer's`)
+		if len(requests()) != before {
+			t.Errorf("%s: a request was sent", name)
+		}
+		if err := call(tokensource.WithTenant(t.Context(), "")); err != nil {
+			t.Errorf("%s, without a tenant: %v", name, err)
+		}
+	}
+	err := src.Forget(tokensource.UserSubject(userJWT).In("acme"))
+	assertConfigError(t, "to forget the user of a tenant", err, "", "", `names the tenant "acme"`)
+	if _, err := flow.Tenant(t.Context(), strings.Repeat("x", 10_000)); err == nil || len(err.Error()) > 300 {
+		t.Errorf("a long name: got error %.400v, want one that quotes a part of it", err)
+	}
 }
 
 func TestPlainHTTP(t *testing.T) {
@@ -224,7 +277,7 @@ func TestIdentity(t *testing.T) {
 	if c, err := flow.ClientID(t.Context()); c != "the-client" || err != nil {
 		t.Errorf("ClientID returned %q and error %v", c, err)
 	}
-	if tenant, err := flow.Tenant(t.Context(), "anything/at all"); tenant != "" || err != nil {
+	if tenant, err := flow.Tenant(t.Context(), ""); tenant != "" || err != nil {
 		t.Errorf("Tenant returned %q and error %v, want none of both", tenant, err)
 	}
 	flow.Purge()

@@ -2,6 +2,7 @@ package customer_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,6 +85,9 @@ func TestLoadFileThatFindsNothing(t *testing.T) {
 	empty, root := t.TempDir(), t.TempDir()
 	writeBinding(t, root, "incomplete", bindingType, nil)
 	writeFile(t, filepath.Join(root, "odd", "type", "directory"), "")
+	writeBinding(t, root, "other", "postgresql\n", []byte("hidden"))
+	writeBinding(t, root, "strange", "hidden words", []byte("hidden"))
+	writeFile(t, filepath.Join(root, "untyped", "url"), "hidden")
 	dangling := t.TempDir() // a link that leads nowhere is as good as no file
 	writeFile(t, filepath.Join(dangling, "a", "type"), bindingType)
 	if err := os.Symlink("nowhere", filepath.Join(dangling, "a", "credentials")); err != nil {
@@ -96,7 +100,11 @@ func TestLoadFileThatFindsNothing(t *testing.T) {
 		{"no root", "", "files", []string{"SERVICE_BINDING_ROOT is empty"}},
 		{"a root that does not exist", filepath.Join(root, "none"), filepath.Join(root, "none"), []string{"does not exist", "SERVICE_BINDING_ROOT"}},
 		{"an empty root", empty, empty, []string{`"type"`, bindingType, `"credentials"`, "SERVICE_BINDING_ROOT"}},
-		{"bindings that may be meant", root, root, []string{filepath.Join(root, "incomplete") + ` has no file "credentials"`, filepath.Join(root, "odd", "type") + ": not a regular file"}},
+		{"bindings that may be meant", root, root, []string{
+			filepath.Join(root, "incomplete") + ` has no file "credentials"`, filepath.Join(root, "odd", "type") + ": not a regular file",
+			filepath.Join(root, "other") + " is of type postgresql", filepath.Join(root, "strange") + " is of another type",
+			filepath.Join(root, "untyped") + ` has no file "type"`,
+		}},
 		{"a dangling link", dangling, dangling, []string{filepath.Join(dangling, "a") + ` has no file "credentials"`}},
 	} {
 		_, err := customer.LoadFile(test.root)
@@ -104,6 +112,73 @@ func TestLoadFileThatFindsNothing(t *testing.T) {
 			assertNotFound(t, test.name, err, flows.Place{Name: test.wantName, Problem: problem})
 		}
 	}
+}
+
+func TestProblemsAreNotListedWithoutEnd(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	for i := range 100 {
+		writeFile(t, filepath.Join(root, fmt.Sprintf("binding-%02d", i), "type"), "postgresql")
+	}
+	_, err := customer.LoadFile(root)
+	assertNotFound(t, "100 other bindings", err, flows.Place{Name: root, Problem: "binding-06 is of type postgresql\nand 93 more"})
+}
+
+// A file that cannot be read is not in the way of a binding that can.
+func TestUnreadableTypeHidesNoBinding(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	writeFile(t, filepath.Join(root, "a", "type", "directory"), "")
+	writeFile(t, filepath.Join(root, "b", "type"), strings.Repeat("x", 1<<20+1))
+	path := writeBinding(t, root, "c", bindingType, toJSON(t, credentialsObject(t)))
+	if c := must(customer.LoadFile(root))(t); c.Source != path {
+		t.Errorf("got the credentials of %s, want those of %s", c.Source, path)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	_, err := customer.LoadFile(root)
+	for _, problem := range []string{filepath.Join(root, "a", "type") + ": not a regular file", filepath.Join(root, "b", "type") + ": larger than 1048576 bytes"} {
+		assertNotFound(t, "two that cannot be read", err, flows.Place{Name: root, Problem: problem})
+	}
+}
+
+// Below a mounted directory there are its revisions. One of them is as good as a binding
+// until the next change, which removes it.
+func TestLoadFileOfABindingInPlaceOfTheRoot(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	credentials := toJSON(t, credentialsObject(t))
+	writeBinding(t, root, "a", bindingType, credentials)
+	binding := filepath.Join(root, "a")
+	revision := must(filepath.EvalSymlinks(filepath.Join(binding, "..data")))(t)
+	plain := filepath.Join(t.TempDir(), "plain")
+	writeFile(t, filepath.Join(plain, "type"), bindingType)
+	writeFile(t, filepath.Join(plain, "credentials"), "hidden")
+	unreadable := filepath.Join(t.TempDir(), "unreadable")
+	writeFile(t, filepath.Join(unreadable, "type"), bindingType)
+	writeFile(t, filepath.Join(unreadable, "credentials", "directory"), "")
+	for _, test := range []struct{ name, root, parent string }{
+		{"a binding", binding, root},
+		{"a binding, with a slash", binding + "/", root},
+		{"the current revision", filepath.Join(binding, "..data"), root},
+		{"a revision", revision, root},
+		{"a binding that is not mounted", plain, filepath.Dir(plain)},
+		{"a binding that cannot be read", unreadable, filepath.Dir(unreadable)},
+	} {
+		_, err := customer.LoadFile(test.root)
+		assertConfigError(t, test.name, err, test.root, "", "this is a binding itself; name its parent, "+test.parent+", in SERVICE_BINDING_ROOT")
+	}
+
+	other := t.TempDir()
+	writeFile(t, filepath.Join(other, "type"), bindingType)
+	if _, err := customer.LoadFile(other); !errors.Is(err, flows.ErrNoCredentials) {
+		t.Errorf("a root with a file type alone: got error %v, want an ErrNoCredentials", err)
+	}
+	hidden := t.TempDir()
+	writeBinding(t, hidden, "..2026_11_24", bindingType, credentials)
+	_, err := customer.LoadFile(hidden)
+	assertNotFound(t, "a revision alone", err, flows.Place{Name: hidden, Problem: "no directory in it has"})
 }
 
 func TestLoadFileThatIsBroken(t *testing.T) {
@@ -188,6 +263,10 @@ func TestVariablesAreNamedInErrors(t *testing.T) {
 		_, err := customer.LoadEnv()
 		assertNotFound(t, "without "+name, err, flows.Place{Name: "environment", Problem: "not set: " + name})
 	}
+	t.Setenv("INTEGRATION_TOKEN_URL", "hidden")
+	t.Setenv("INTEGRATION_GATEWAY", "hidden")
+	_, err := customer.LoadEnv()
+	assertNotFound(t, "with names that do not exist", err, flows.Place{Name: "environment", Problem: "\nset, but not known: INTEGRATION_GATEWAY, INTEGRATION_TOKEN_URL"})
 }
 
 func TestLoadPrefersTheFile(t *testing.T) {
@@ -229,6 +308,34 @@ func TestLoadPrefersTheFile(t *testing.T) {
 	}
 	_, err = customer.Load()
 	assertNotFound(t, "the default root", err, flows.Place{Name: "/bindings", Problem: "does not exist"}, flows.Place{Name: "environment"})
+}
+
+// FuzzType puts any text into the file type of a binding. What is shown of it could be the
+// name of a type, and no binding of another type is taken.
+func FuzzType(f *testing.F) {
+	for _, text := range []string{"", bindingType, " " + bindingType + "\n", "postgresql", "a b", "\xff", strings.Repeat("x", 100), "sub/type-1.0_x", bindingType + "\x00"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		root := t.TempDir()
+		writeFile(t, filepath.Join(root, "a", "type"), text)
+		writeFile(t, filepath.Join(root, "a", "credentials"), "{}")
+		_, err := customer.LoadFile(root)
+		_, errOfBinding := customer.LoadFile(filepath.Join(root, "a"))
+		if strings.TrimSpace(text) == bindingType {
+			assertConfigError(t, "its own type", err, filepath.Join(root, "a", "credentials"), "tokenServiceUrl", "missing")
+			assertConfigError(t, "its own type, one level too deep", errOfBinding, filepath.Join(root, "a"), "", "this is a binding itself")
+			return
+		}
+		var e *flows.NotFoundError
+		if !errors.As(err, &e) || !errors.Is(errOfBinding, flows.ErrNoCredentials) {
+			t.Fatalf("type %q: got errors %v and %v, want that there are no credentials", text, err, errOfBinding)
+		}
+		_, shown, ok := strings.Cut(e.Places[0].Problem, " is of type ")
+		if ok && (shown != strings.TrimSpace(text) || len(shown) > 64 || strings.Trim(shown, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/-") != "") {
+			t.Fatalf("type %q is shown as %q", text, shown)
+		}
+	})
 }
 
 func FuzzDependencies(f *testing.F) {

@@ -1,12 +1,15 @@
 package customer_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,6 +68,95 @@ func TestPauseCountsForAllUsers(t *testing.T) {
 		for _, at := range times[1:] {
 			if at < 3*time.Second {
 				t.Errorf("the service was asked again at %v, want no request before 3s", at)
+			}
+		}
+	})
+}
+
+// A proxy that wants somebody to log in refuses what it does not let through. The tokens
+// that are there are good nevertheless, and it is not asked over and over again.
+func TestPageOfAProxyCostsNoToken(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{401, 403, 407} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			var times []time.Duration
+			service := responder(func(*http.Request) *http.Response {
+				times = append(times, time.Since(start))
+				if len(times) == 1 {
+					return newResponse(200, "", `{"access_token":"good","expires_in":300}`)
+				}
+				return newResponse(status, "", "<html><body>please log in</body></html>")
+			})
+			creds := &customer.Credentials{ClientID: "client", TokenServiceURL: tokenURL, GatewayURL: gatewayURL}
+			src := newSource(t, newFlow(t, creds, flows.Options{ServiceTransport: service}))
+			for time.Since(start) < 299*time.Second { // until it expires
+				if token, err := src.Token(); err != nil || token.AccessToken != "good" {
+					t.Fatalf("status %d, after %v: got error %v, want the token, which is good for 300s", status, time.Since(start), err)
+				}
+				time.Sleep(time.Second)
+			}
+			time.Sleep(2 * time.Second)
+			if _, err := src.Token(); err == nil || !strings.Contains(err.Error(), "is a proxy in between?") {
+				t.Errorf("status %d, after the token has expired: got error %v, want one that asks about a proxy", status, err)
+			}
+			for i := 2; i < len(times); i++ {
+				if pause := times[i] - times[i-1]; pause < 10*time.Second {
+					t.Errorf("status %d: the service was asked at %v, want at least 10s between two refusals", status, times)
+					break
+				}
+			}
+		})
+	}
+}
+
+// A NAT has forgotten the connections that were kept. The next call takes longer, but does
+// not fail, and the one after that is as quick as ever.
+func TestCallAfterConnectionsHaveDiedSilently(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var forgotten atomic.Int64 // how often; a connection that was made before the last time is lost
+		dial := func(context.Context, string, string) (net.Conn, error) {
+			client, server := net.Pipe()
+			made := forgotten.Load()
+			go func() {
+				defer server.Close()
+				for in := bufio.NewReader(server); ; {
+					req, err := http.ReadRequest(in)
+					if err != nil {
+						return
+					}
+					_, _ = io.Copy(io.Discard, req.Body)
+					time.Sleep(time.Second)
+					if made != forgotten.Load() {
+						_, _ = io.Copy(io.Discard, in) // until the client has closed it
+						return
+					}
+					const body = `{"access_token":"abc","expires_in":3600}`
+					_, _ = fmt.Fprintf(server, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+				}
+			}()
+			return client, nil
+		}
+		creds := &customer.Credentials{ClientID: "client", TokenServiceURL: "http://127.0.0.1/token", GatewayURL: gatewayURL}
+		flow := newFlow(t, creds, flows.Options{ServiceTransport: &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 10}})
+		defer flow.CloseIdleConnections()
+		src := newSource(t, flow)
+		var users sync.WaitGroup
+		for i := range 4 {
+			users.Go(func() {
+				if _, err := src.TokenContext(tokensource.WithUserToken(t.Context(), fmt.Sprint("user", i))); err != nil {
+					t.Errorf("user %d: %v", i, err)
+				}
+			})
+		}
+		users.Wait()
+		forgotten.Add(1)
+		for i, most := range []time.Duration{25 * time.Second, time.Second, time.Second} {
+			start := time.Now()
+			_, err := src.TokenContext(tokensource.WithUserToken(t.Context(), fmt.Sprint("new-user", i)))
+			if took := time.Since(start); err != nil || took > most {
+				t.Errorf("call %d after that: got error %v after %v, want a token after %v at most", i+1, err, took, most)
 			}
 		}
 	})

@@ -1,6 +1,8 @@
 package customer
 
 import (
+	"fmt"
+
 	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/internal/jsonobject"
 )
@@ -56,10 +58,10 @@ func (c *Credentials) parseDependencies(data []byte) error {
 		}
 		d := &c.Dependencies[i]
 		if d.ORDID, err = o.String(c.nameOf("ORDID")); err != nil {
-			return c.errorInDependency(i, "ORDID", err)
+			return c.errorInDependency(i, "ORDID", fmt.Errorf("%w; it must be %s", err, wantORDID))
 		}
 		if d.GlobalTenantID, err = o.String(c.nameOf("GlobalTenantID")); err != nil {
-			return c.errorInDependency(i, "GlobalTenantID", err)
+			return c.errorInDependency(i, "GlobalTenantID", fmt.Errorf("%w; it must be %s", err, wantTenantID))
 		}
 	}
 	return nil

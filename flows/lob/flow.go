@@ -14,6 +14,7 @@ import (
 	"github.com/agwgo/agw/cache"
 	"github.com/agwgo/agw/flows"
 	"github.com/agwgo/agw/internal/flight"
+	"github.com/agwgo/agw/internal/mount"
 	"github.com/agwgo/agw/internal/pace"
 	"github.com/agwgo/agw/internal/tokenservice"
 	"github.com/agwgo/agw/tokensource"
@@ -203,20 +204,27 @@ func (f *flow) bounded(ctx context.Context) (context.Context, context.CancelFunc
 }
 
 // Reload implements [tokensource.Reloader].
-func (f *flow) Reload(context.Context) error {
+func (f *flow) Reload(ctx context.Context) error {
 	f.reloading.Lock()
 	defer f.reloading.Unlock()
 	old := f.inForce.Load()
-	if old.credentials.dir == "" {
+	dir := old.credentials.dir
+	if dir == "" {
 		return nil
 	}
-	next, err := read(old.credentials.dir, nil)
-	if err != nil {
-		return err
-	}
+	next, err := read(dir, nil, mount.Read)
 	next.Landscape = old.credentials.Landscape
-	if *next == old.credentials {
+	if err == nil && *next == old.credentials {
 		return nil
+	}
+	// They have changed, and may be half written: what is put in force has stayed the same
+	// for a while.
+	next, err = read(dir, nil, func(dir string, names ...string) (mount.Files, error) {
+		return mount.ReadAgain(ctx, dir, nil, names...)
+	})
+	next.Landscape = old.credentials.Landscape
+	if err != nil || *next == old.credentials {
+		return err
 	}
 	c, err := newClient(*next, f.options.DangerouslyAllowPlainHTTP)
 	if err != nil {

@@ -47,7 +47,7 @@ func load(getenv func(string) string) (*Credentials, error) {
 	var nowhere flows.NotFoundError
 	var broken []error
 	for _, dir := range append(directories(getenv), "") {
-		c, err := read(dir, getenv)
+		c, err := read(dir, getenv, mount.Read)
 		switch missing := c.missing(); {
 		case err != nil:
 			broken = append(broken, err)
@@ -91,9 +91,9 @@ func directories(getenv func(string) string) (dirs []string) {
 	return append(dirs, filepath.Join(cmp.Or(root, defaultRoot), "destination", "default"))
 }
 
-// read returns what there is of a binding in the files in dir, or in the environment if
-// dir is "".
-func read(dir string, getenv func(string) string) (*Credentials, error) {
+// read returns what there is of a binding in the files in dir, which readFiles reads, or in
+// the environment if dir is "".
+func read(dir string, getenv func(string) string, readFiles func(dir string, names ...string) (mount.Files, error)) (*Credentials, error) {
 	c := &Credentials{Source: cmp.Or(dir, environment), dir: dir}
 	var keys []string
 	for _, f := range c.binding() {
@@ -102,7 +102,7 @@ func read(dir string, getenv func(string) string) (*Credentials, error) {
 	var files mount.Files
 	if dir != "" {
 		var err error
-		if files, err = mount.Read(dir, keys...); err != nil {
+		if files, err = readFiles(dir, keys...); err != nil {
 			return c, &tokensource.ConfigError{Source: dir, Err: err}
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/agwgo/agw/agwtest"
 	"github.com/agwgo/agw/flows/lob"
@@ -357,4 +359,21 @@ func TestFilesAreReadAsOneSet(t *testing.T) {
 	if len(seen) < 2 {
 		t.Errorf("%d sets were seen, want at least 2", len(seen))
 	}
+}
+
+// A binding of several files can be rewritten one file after the other. A client id next to
+// the secret of another one is not put in force.
+func TestReloadTakesNoFilesThatAreBeingWritten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		flow, dir := newServices().newMountedFlow(t)
+		old := flow.Identity()
+		writeFiles(t, dir, map[string]string{"clientid": "half"})
+		time.AfterFunc(30*time.Millisecond, func() {
+			writeFiles(t, dir, map[string]string{"clientid": "whole", "clientsecret": "whole-secret"})
+		})
+		if got := mustReload(t, flow); got == old || got.ClientID != "whole" {
+			t.Errorf("files that were half written for 30 ms: client %q is in force after Reload, want that of the whole files", got.ClientID)
+		}
+	})
 }

@@ -126,7 +126,10 @@ func mustReadEvents(t *testing.T, body io.Reader, n int) {
 		if !ok {
 			continue
 		}
-		var e agwtest.Event
+		var e struct {
+			Number int
+			agwtest.Caller
+		}
 		if err := json.Unmarshal([]byte(data), &e); err != nil || e.Number != number || e.User != "alice" {
 			t.Errorf("event %+v, %v; want number %d of alice", e, err, number)
 		}

@@ -36,7 +36,8 @@ func TestReuseTokenSource(t *testing.T) {
 	for name, life := range map[string]time.Duration{"an hour": time.Hour, "five seconds": 5 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, w := start(t, agwtest.Options{TokenLifetime: life})
+			_, w := start(t, agwtest.Options{})
+			w.server.Tokens.SetLifetime(life)
 			src := oauth2.ReuseTokenSource(nil, w.Source())
 			for range 10 {
 				token, err := src.Token()
@@ -81,7 +82,7 @@ func TestForeignSource(t *testing.T) {
 	t.Parallel()
 	ctx, w := start(t, agwtest.Options{})
 	config := clientcredentials.Config{
-		ClientID: w.server.ClientID(), TokenURL: w.server.TokenURLNoClientCert(), AuthStyle: oauth2.AuthStyleInParams,
+		ClientID: w.server.ClientID(), TokenURL: w.server.CustomerEnv()["INTEGRATION_AUTH_URL"], AuthStyle: oauth2.AuthStyleInParams,
 		EndpointParams: url.Values{
 			"resource":      {"urn:sap:identity:application:provider:name:agent-gateway"},
 			"response_type": {"token"},

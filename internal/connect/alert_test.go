@@ -1,16 +1,12 @@
 package connect_test
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/http/httptrace"
-	"os"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,108 +50,6 @@ func TestRefusedCertificates(t *testing.T) {
 					t.Errorf("%s: error %v is said to be about the server's certificate", name, err)
 				}
 			}
-		}
-	}
-}
-
-// A brokenConn fails to write as soon as the handshake is over.
-type brokenConn struct {
-	net.Conn
-	handshakeDone *atomic.Bool
-}
-
-func (c brokenConn) Write(p []byte) (int, error) {
-	if c.handshakeDone.Load() {
-		return 0, &net.OpError{Op: "write", Net: "tcp", Err: errors.New("broken pipe")}
-	}
-	return c.Conn.Write(p)
-}
-
-// The server may have closed the connection before the request is written.
-func TestAlertIsFoundThoughTheRequestCannotBeWritten(t *testing.T) {
-	t.Parallel()
-	for _, http2 := range []bool{false, true} {
-		srv := startMutualTLS(t, http2, newAuthority(t, "clients"))
-		var handshakeDone atomic.Bool
-		base := connect.NewTransport()
-		base.TLSClientConfig.RootCAs = rootCAs(srv)
-		dial := base.DialContext
-		base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := dial(ctx, network, address)
-			return brokenConn{conn, &handshakeDone}, err
-		}
-		trace := httptrace.ClientTrace{TLSHandshakeDone: func(tls.ConnectionState, error) { handshakeDone.Store(true) }}
-		_, err := send(t, forService(t, base, nil, nil), trace, srv.URL)
-		if alert, cause := connect.RefusedCertificate(err); cause == nil || alert != connect.CertificateRequired {
-			t.Errorf("HTTP/2 %v: got error %v, want the alert that a certificate is required", http2, err)
-		}
-	}
-}
-
-// A fakeConn fails to write with an error.
-type fakeConn struct {
-	net.Conn
-	writeErr     error
-	readDeadline time.Time
-}
-
-func (c *fakeConn) Write([]byte) (int, error) { return 0, c.writeErr }
-
-func (c *fakeConn) SetReadDeadline(d time.Time) error {
-	c.readDeadline = d
-	return nil
-}
-
-// A peer that has gone silently must not make a reader wait forever, and an error of our
-// own side must not be hidden.
-func TestFailedWrite(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		name     string
-		writeErr error
-		hidden   bool
-	}{
-		{"the peer has gone", &net.OpError{Op: "write", Err: errors.New("broken pipe")}, true},
-		{"the connection is closed", &net.OpError{Op: "write", Err: net.ErrClosed}, false},
-		{"a deadline has passed", &net.OpError{Op: "write", Err: os.ErrDeadlineExceeded}, false},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			fake := &fakeConn{writeErr: test.writeErr}
-			transport := forService(t, &http.Transport{
-				DialContext: func(context.Context, string, string) (net.Conn, error) { return fake, nil },
-			}, nil, nil)
-			conn, err := transport.DialContext(t.Context(), "tcp", "ias.example:443")
-			if err != nil {
-				t.Fatal(err)
-			}
-			n, err := conn.Write([]byte("abc"))
-			switch {
-			case test.hidden && (n != 3 || err != nil || fake.readDeadline.IsZero()):
-				t.Errorf("Write returns %d and error %v, the deadline for reading is %v; want 3, no error, and a deadline", n, err, fake.readDeadline)
-			case !test.hidden && (n != 0 || !errors.Is(err, test.writeErr) || !fake.readDeadline.IsZero()):
-				t.Errorf("Write returns %d and error %v, the deadline for reading is %v; want 0, the error, and no deadline", n, err, fake.readDeadline)
-			}
-		})
-	}
-}
-
-func TestClosingErrorLeavesOtherErrorsAlone(t *testing.T) {
-	t.Parallel()
-	client, server := net.Pipe()
-	t.Cleanup(func() { _ = client.Close(); _ = server.Close() })
-	closed := &net.OpError{Op: "write", Err: net.ErrClosed}
-	for _, test := range []struct {
-		name string
-		conn net.Conn
-		err  error
-	}{
-		{"no connection", nil, closed},
-		{"a connection without TLS", client, closed},
-		{"an error that says more", tls.Client(client, &tls.Config{ServerName: "a.example"}), errors.New("malformed HTTP response")},
-	} {
-		if err := connect.ClosingError(test.conn, test.err); err != test.err {
-			t.Errorf("%s: got %v, want the error as it was: %v", test.name, err, test.err)
 		}
 	}
 }

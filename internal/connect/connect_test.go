@@ -1,6 +1,7 @@
 package connect_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,9 +11,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/agwgo/agw/internal/connect"
@@ -114,6 +117,227 @@ func TestForServiceSharesNothingWithTheBase(t *testing.T) {
 	if config := base.TLSClientConfig; config.GetClientCertificate != nil || config.MinVersion != 0 || len(config.Certificates) != 0 {
 		t.Error("the base was modified")
 	}
+}
+
+// golang.org/x/net/http2 gives a transport a pool of HTTP/2 connections, by a function in
+// TLSNextProto. A clone that has the same function has the same pool, and so its requests
+// would go out under whatever certificate came first.
+func TestForServiceSharesNoHTTP2Connection(t *testing.T) {
+	t.Parallel()
+	clients := newAuthority(t, "clients")
+	srv := startMutualTLS(t, true, clients)
+	own := clients.issue(t, time.Now().Add(time.Hour))
+	var pooled atomic.Int64
+	nextProtos := []string{"h2", "spdy/3", "http/1.1"}
+	base := &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: rootCAs(srv), Certificates: []tls.Certificate{*own}, NextProtos: nextProtos},
+		TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{"h2": func(_ string, conn *tls.Conn) http.RoundTripper {
+			pooled.Add(1)
+			_ = conn.Close()
+			return roundTripper(func(*http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: 200, Proto: "the pool", Body: io.NopCloser(strings.NewReader("a=b"))}, nil
+			})
+		}},
+	}
+	t.Cleanup(base.CloseIdleConnections)
+	for i, certificate := range []*tls.Certificate{clients.issue(t, time.Now().Add(time.Hour)), clients.issue(t, time.Now().Add(time.Hour)), nil} {
+		resp, err := send(t, forService(t, base, nil, certificate), httptrace.ClientTrace{}, srv.URL)
+		if err != nil {
+			t.Errorf("transport %d: %v", i, err)
+			continue
+		}
+		if certificate == nil {
+			certificate = own
+		}
+		want := must(x509.ParseCertificate(certificate.Certificate[0]))(t).SerialNumber.String()
+		if resp.Proto != "HTTP/2.0" || resp.Header.Get("X-Serial") != want {
+			t.Errorf("transport %d: the request went out by %s with certificate %q, want HTTP/2.0 and %q", i, resp.Proto, resp.Header.Get("X-Serial"), want)
+		}
+	}
+	if n := pooled.Load(); n != 0 {
+		t.Errorf("%d connections went into the pool of the base, want none", n)
+	}
+	if resp, err := send(t, base, httptrace.ClientTrace{}, srv.URL); err != nil || resp.Proto != "the pool" {
+		t.Errorf("the base got %v and error %v, want it to use its pool as before", resp, err)
+	}
+	if !slices.Equal(nextProtos, []string{"h2", "spdy/3", "http/1.1"}) || len(base.TLSNextProto) != 1 {
+		t.Errorf("the base was modified: NextProtos %q, TLSNextProto with %d functions", nextProtos, len(base.TLSNextProto))
+	}
+}
+
+func TestForServiceSpeaksTheProtocolsOfTheBase(t *testing.T) {
+	t.Parallel()
+	srv := start(t, true, &tls.Config{})
+	protocols := func(http1, http2 bool) *http.Protocols {
+		p := new(http.Protocols)
+		p.SetHTTP1(http1)
+		p.SetHTTP2(http2)
+		return p
+	}
+	type functions = map[string]func(string, *tls.Conn) http.RoundTripper
+	foreign := functions{"spdy/3": func(string, *tls.Conn) http.RoundTripper {
+		t.Error("a connection was handed to a function of the base")
+		return nil
+	}}
+	for _, test := range []struct {
+		name string
+		base *http.Transport
+		want string
+	}{
+		{"a zero transport", &http.Transport{}, "HTTP/2.0"},
+		{"a transport that has been used", http.DefaultTransport.(*http.Transport).Clone(), "HTTP/2.0"},
+		{"the module's own", connect.NewTransport(), "HTTP/2.0"},
+		{"with a TLS configuration", &http.Transport{TLSClientConfig: new(tls.Config)}, "HTTP/1.1"},
+		{"with a TLS configuration, HTTP/2 forced", &http.Transport{TLSClientConfig: new(tls.Config), ForceAttemptHTTP2: true}, "HTTP/2.0"},
+		{"HTTP/2 switched off", &http.Transport{TLSNextProto: functions{}}, "HTTP/1.1"},
+		{"HTTP/1 alone", &http.Transport{Protocols: protocols(true, false)}, "HTTP/1.1"},
+		{"HTTP/2 alone", &http.Transport{Protocols: protocols(false, true)}, "HTTP/2.0"},
+		{"both", &http.Transport{Protocols: protocols(true, true)}, "HTTP/2.0"},
+		{"configured by golang.org/x/net/http2, HTTP/1 alone", &http.Transport{
+			Protocols: protocols(true, false), TLSClientConfig: &tls.Config{NextProtos: []string{"h2", "http/1.1"}}, TLSNextProto: functions{"h2": nil},
+		}, "HTTP/2.0"},
+		{"another protocol", &http.Transport{TLSClientConfig: &tls.Config{NextProtos: []string{"spdy/3"}}, TLSNextProto: foreign}, "HTTP/1.1"},
+	} {
+		resp, err := send(t, forService(t, test.base, rootCAs(srv), nil), httptrace.ClientTrace{}, srv.URL)
+		if err != nil || resp.Proto != test.want {
+			t.Errorf("%s: got %v and error %v, want a response by %s", test.name, resp, err, test.want)
+		}
+	}
+}
+
+// A server's list of authorities decides between the certificates of a base, as in
+// crypto/tls.
+func TestForServiceChoosesAmongTheCertificatesOfTheBase(t *testing.T) {
+	t.Parallel()
+	clients, others := newAuthority(t, "clients"), newAuthority(t, "others")
+	srv := startMutualTLS(t, true, clients)
+	right, wrong := clients.issue(t, time.Now().Add(time.Hour)), others.issue(t, time.Now().Add(time.Hour))
+	base := &http.Transport{TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{*wrong, *right}}}
+	resp, err := send(t, forService(t, base, rootCAs(srv), nil), httptrace.ClientTrace{}, srv.URL)
+	if want := must(x509.ParseCertificate(right.Certificate[0]))(t).SerialNumber.String(); err != nil || resp.Header.Get("X-Serial") != want {
+		t.Errorf("got %v and error %v, want the second certificate, %s, to be presented", resp, err, want)
+	}
+}
+
+// A base may be given pings of its own, but a dead connection is not to cost more than a
+// request has time.
+func TestPingsOnHTTP2Connections(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name                  string
+		base                  *http.Transport
+		wantPing, wantTimeout time.Duration
+	}{
+		{"the module's own", nil, 5 * time.Second, 5 * time.Second},
+		{"a base without", &http.Transport{}, 5 * time.Second, 5 * time.Second},
+		{"a base with slower ones", connect.NewTransport(), 5 * time.Second, 5 * time.Second},
+		{"a base with quicker ones", &http.Transport{HTTP2: &http.HTTP2Config{SendPingTimeout: time.Second, PingTimeout: 2 * time.Second}}, time.Second, 2 * time.Second},
+	} {
+		got := forService(t, test.base, nil, nil).HTTP2
+		if got == nil {
+			t.Errorf("%s: no pings, want them after %v", test.name, test.wantPing)
+			continue
+		}
+		if got.SendPingTimeout != test.wantPing || got.PingTimeout != test.wantTimeout {
+			t.Errorf("%s: pings after %v and gives up after %v, want %v and %v", test.name, got.SendPingTimeout, got.PingTimeout, test.wantPing, test.wantTimeout)
+		}
+	}
+}
+
+// A network between a client and a server that can be cut without anybody being told.
+type network struct {
+	conns chan net.Conn // for the server
+	done  chan struct{}
+	cut   atomic.Bool
+}
+
+func newNetwork() *network {
+	return &network{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (n *network) Addr() net.Addr { return new(net.TCPAddr) }
+func (n *network) Close() error   { close(n.done); return nil }
+
+func (n *network) Accept() (net.Conn, error) {
+	select {
+	case conn := <-n.conns:
+		return conn, nil
+	case <-n.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (n *network) dial(context.Context, string, string) (net.Conn, error) {
+	client, one := net.Pipe()
+	two, server := net.Pipe()
+	go n.carry(one, two)
+	go n.carry(two, one)
+	n.conns <- server
+	return client, nil
+}
+
+// carry hands over what from has received, in the order in which it came, as long as there
+// is a connection. When from is closed, so is to.
+func (n *network) carry(from, to net.Conn) {
+	defer to.Close()
+	queue := make(chan []byte, 1000)
+	defer close(queue)
+	go func() {
+		for p := range queue {
+			_, _ = to.Write(p)
+		}
+	}()
+	for buffer := make([]byte, 64<<10); ; {
+		count, err := from.Read(buffer)
+		if err != nil {
+			return
+		}
+		if !n.cut.Load() {
+			queue <- bytes.Clone(buffer[:count])
+		}
+	}
+}
+
+// A connection that has been dropped somewhere on the way is found out by a ping.
+func TestDeadHTTP2ConnectionIsGivenUp(t *testing.T) {
+	t.Parallel()
+	certificate := start(t, true, &tls.Config{}) // only for its certificate
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		srv := &http.Server{
+			Handler:   http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }),
+			TLSConfig: &tls.Config{Certificates: certificate.TLS.Certificates},
+		}
+		served := make(chan error, 1)
+		go func() { served <- srv.ServeTLS(n, "", "") }()
+		base := &http.Transport{
+			DialContext: n.dial, ForceAttemptHTTP2: true,
+			TLSClientConfig: &tls.Config{RootCAs: rootCAs(certificate), ServerName: "example.com", Time: func() time.Time { return certificate.Certificate().NotBefore.Add(time.Hour) }},
+		}
+		transport := forService(t, base, nil, nil)
+		request := func() (*http.Response, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			resp, _, err := sendWatched(ctx, transport, "https://ias.example/")
+			return resp, err
+		}
+		if resp, err := request(); err != nil || resp.ProtoMajor != 2 {
+			t.Errorf("got %v and error %v, want a response over HTTP/2", resp, err)
+		}
+		n.cut.Store(true)
+		begin := time.Now()
+		_, err := request()
+		if took := time.Since(begin); err == nil || took > 10*time.Second {
+			t.Errorf("a request on a dead connection ended after %v with error %v, want an error after 10s at most", took, err)
+		}
+		n.cut.Store(false)
+		if _, err := request(); err != nil {
+			t.Errorf("the next request: got error %v, want another connection", err)
+		}
+		transport.CloseIdleConnections()
+		_ = srv.Close()
+		<-served
+	})
 }
 
 func TestForServiceSaysWhetherThereIsACertificate(t *testing.T) {

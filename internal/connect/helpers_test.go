@@ -1,6 +1,7 @@
 package connect_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,7 +12,6 @@ import (
 	"io"
 	"log"
 	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -26,6 +26,17 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// must returns a function that fails the test if there is an error, and else returns v.
+func must[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
 
 // An authority issues client certificates.
 type authority struct {
@@ -81,12 +92,17 @@ func signed(t *testing.T, template, issuer *x509.Certificate, issuerKey *ecdsa.P
 // in a header which certificate the client has presented.
 func start(t *testing.T, http2 bool, config *tls.Config) *httptest.Server {
 	t.Helper()
-	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return startHandler(t, http2, config, func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 			w.Header().Set("X-Serial", r.TLS.PeerCertificates[0].SerialNumber.String())
 		}
 		_, _ = io.Copy(w, r.Body)
-	}))
+	})
+}
+
+func startHandler(t *testing.T, http2 bool, config *tls.Config, handler http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(handler)
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes are meant to fail
 	srv.EnableHTTP2 = http2
 	if config == nil {
@@ -122,21 +138,31 @@ func forService(t *testing.T, base *http.Transport, rootCAs *x509.CertPool, cert
 
 // send sends a request as users of this package do, and returns the response, of which
 // the body is read and closed.
-func send(t *testing.T, transport *http.Transport, trace httptrace.ClientTrace, target string) (*http.Response, error) {
+func send(t *testing.T, transport http.RoundTripper, trace httptrace.ClientTrace, target string) (*http.Response, error) {
 	t.Helper()
-	var conn net.Conn
-	trace.GotConn = func(info httptrace.GotConnInfo) { conn = info.Conn }
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), &trace), http.MethodPost, target, strings.NewReader("a=b"))
+	resp, _, err := sendWatched(httptrace.WithClientTrace(t.Context(), &trace), transport, target)
+	return resp, err
+}
+
+// sendWatched is like send, and returns the attempt as well.
+func sendWatched(ctx context.Context, transport http.RoundTripper, target string) (*http.Response, *connect.Attempt, error) {
+	ctx, attempt := connect.Watch(ctx)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, strings.NewReader("a=b"))
 	if err != nil {
-		t.Fatal(err)
+		return nil, attempt, err
 	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return nil, connect.ClosingError(conn, err)
+		return nil, attempt, attempt.Cause(err)
 	}
 	defer resp.Body.Close()
 	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "a=b" {
-		return nil, fmt.Errorf("the body is %q (error %w)", body, err)
+		return nil, attempt, fmt.Errorf("the body is %q (error %w)", body, err)
 	}
-	return resp, nil
+	return resp, attempt, nil
 }
+
+// A roundTripper responds to requests by a function.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }

@@ -5,6 +5,7 @@
 package mount
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,11 +13,16 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 const (
 	maxSize     = 1 << 20 // of a file, in bytes
 	maxReadings = 6       // of files that change while they are read
+
+	// settleTime is how far apart two readings are at least that must agree before changed
+	// files are believed: whoever writes them may be in the middle of it.
+	settleTime = 100 * time.Millisecond
 )
 
 // Files are the contents of files, as they are, by the name under which they were asked
@@ -34,8 +40,35 @@ type Files map[string]string
 // The files are read until two readings in a row agree, so that they are not half the
 // old and half the new ones. If they never do, the error says so.
 func Read(dir string, names ...string) (Files, error) {
+	return read(dir, names, nil, func() error { return nil })
+}
+
+// ReadAgain reads files that were read before, as known. If they still are the same, it
+// returns at once. Otherwise the readings that must agree are at least 100 ms apart, so
+// that no file is taken that is half written. If ctx ends meanwhile, its cause is the error.
+// In all other respects it is like [Read].
+func ReadAgain(ctx context.Context, dir string, known Files, names ...string) (Files, error) {
+	return read(dir, names, known, func() error {
+		select {
+		case <-time.After(settleTime):
+			return nil
+		case <-ctx.Done():
+			return &fs.PathError{Op: "read", Path: dir, Err: context.Cause(ctx)}
+		}
+	})
+}
+
+// read reads the files until they are as known, or two readings in a row agree that have a
+// wait between them.
+func read(dir string, names []string, known Files, wait func() error) (Files, error) {
 	files, err := readOnce(dir, names)
 	for range maxReadings - 1 {
+		if err == nil && maps.Equal(files, known) {
+			return files, nil
+		}
+		if err := wait(); err != nil {
+			return nil, err
+		}
 		again, errAgain := readOnce(dir, names)
 		if maps.Equal(files, again) && fmt.Sprint(err) == fmt.Sprint(errAgain) {
 			return files, err

@@ -25,3 +25,15 @@ func TestPipesAndDevicesAreNotRead(t *testing.T) {
 		assertPathError(t, name, err, filepath.Join(dir, name), "not a regular file")
 	}
 }
+
+func TestFileThatCannotBeReadToItsEnd(t *testing.T) {
+	t.Parallel()
+	const broken = "/proc/self/mem" // a regular file that begins where nothing can be read
+	if _, err := os.Stat(broken); err != nil {
+		t.Skipf("there is no file that nobody can read: %v", err)
+	}
+	dir := t.TempDir()
+	check(t, os.Symlink(broken, filepath.Join(dir, "credentials")))
+	_, err := mount.Read(dir, "credentials")
+	assertPathError(t, "a file that cannot be read", err, filepath.Join(dir, "credentials"), "")
+}

@@ -7,7 +7,10 @@
 //   - Every error is a [*tokensource.Error]. What it quotes of a response is at most 200
 //     bytes long, and free of [Request.Secrets].
 //   - A request waits for its slot of a [pace.Pacer], and tells it when the service asks
-//     for a pause.
+//     for a pause. From then on it has a third of the fetch timeout, so that a connection
+//     that has died silently leaves time for another one.
+//   - What sends the request gets a context that has the deadline of the caller's, and ends
+//     with it, but has none of its values.
 //
 // A request is sent once. Retries, caching and sharing are the caller's business.
 package tokenservice
@@ -18,11 +21,11 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"time"
@@ -43,13 +46,15 @@ type Client struct {
 	base     http.RoundTripper
 	presents bool // whether base may present a client certificate
 	pacer    *pace.Pacer
+	timeout  time.Duration // of one request
 }
 
-// New returns a client with the ServiceTransport and the RootCAs of opts. It presents
-// certificate, unless that is nil, to every server that asks for one. Clients can share
-// a pacer.
+// New returns a client with the ServiceTransport and the RootCAs of opts, which must have
+// passed [flows.Options.Check]. It presents certificate, unless that is nil, to every
+// server that asks for one. Clients can share a pacer.
 func New(opts flows.Options, certificate *tls.Certificate, pacer *pace.Pacer) *Client {
-	c := &Client{base: opts.ServiceTransport, presents: true, pacer: pacer}
+	settings, _ := opts.Tokens.Settings.WithDefaults() // has been checked
+	c := &Client{base: opts.ServiceTransport, presents: true, pacer: pacer, timeout: settings.FetchTimeout / 3}
 	base, standard := opts.ServiceTransport.(*http.Transport)
 	if standard || opts.ServiceTransport == nil {
 		t, presents := connect.ForService(base, opts.RootCAs, certificate)
@@ -85,7 +90,7 @@ type Request struct {
 // a [*tokensource.Error]. Nothing has been sent if its URL is empty; then RetryAfter, if
 // it is not 0, is the rest of a pause that the service has asked for.
 func (c *Client) Do(ctx context.Context, r Request) ([]byte, error) {
-	req, err := r.build(ctx)
+	req, err := r.build()
 	if err != nil {
 		return nil, &tokensource.Error{Op: r.Op, Err: err}
 	}
@@ -93,13 +98,13 @@ func (c *Client) Do(ctx context.Context, r Request) ([]byte, error) {
 	if err != nil {
 		return nil, unsent(r.Op, err)
 	}
-	resp, err := c.exchange(slot, req)
-	if err == nil && resp.status == http.StatusOK && isJSON(resp.body) {
+	resp := c.exchange(ctx, slot, req)
+	if resp.err == nil && resp.status == http.StatusOK && isJSON(resp.body) {
 		return resp.body, nil
 	}
 	f := failure{op: r.Op, url: DisplayURL(req.URL), secrets: redact.New(r.Secrets...), presents: c.presents}
-	if err != nil {
-		return nil, f.ofExchange(ctx, resp.status, err)
+	if resp.err != nil {
+		return nil, f.ofExchange(resp)
 	}
 	return nil, f.ofResponse(resp)
 }
@@ -131,12 +136,12 @@ func (c *Client) Token(ctx context.Context, r Request) (*tokensource.Response, e
 }
 
 // build returns r as an HTTP request.
-func (r Request) build(ctx context.Context) (*http.Request, error) {
+func (r Request) build() (*http.Request, error) {
 	var body io.Reader
 	if r.Form != nil {
 		body = strings.NewReader(r.Form.Encode())
 	}
-	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, body)
+	req, err := http.NewRequest(r.Method, r.URL, body)
 	if err != nil { // its text quotes the URL
 		return nil, errors.New("the URL or the method is malformed")
 	}
@@ -156,39 +161,75 @@ type response struct {
 	status int // 0 if there was no response
 	header http.Header
 	body   []byte
+
+	// If err is not nil, there was no response, or only its beginning, and header and body
+	// are empty. hint, if not "", says what err does not.
+	err  error
+	hint string
 }
 
+// A bareContext ends when the Context in it does, and has none of its values: a
+// [net/http/httptrace.ClientTrace] in them would be told what is sent.
+type bareContext struct{ context.Context }
+
+func (bareContext) Value(any) any { return nil }
+
 // exchange sends req, reads the response and releases the slot, even if the transport
-// panics. It bypasses http.Client, so that a redirect is a response like any other. With
-// an error, only the status of the response is set.
-func (c *Client) exchange(slot *pace.Slot, req *http.Request) (response, error) {
+// panics.
+func (c *Client) exchange(ctx context.Context, slot *pace.Slot, req *http.Request) response {
 	defer slot.Release()
-	var conn net.Conn
-	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) { conn = info.Conn },
-	})
-	r, err := c.base.RoundTrip(req.WithContext(ctx))
+	sent, cancel := context.WithTimeout(bareContext{ctx}, c.timeout)
+	defer cancel()
+	watched, attempt := connect.Watch(sent)
+	resp := c.roundTrip(req.WithContext(watched), slot)
+	if resp.err == nil {
+		return resp
+	}
+	var network net.Error
+	switch {
+	case ctx.Err() != nil:
+		resp.hint, resp.err = attempt.Step(), pace.Cause(ctx)
+	case sent.Err() != nil:
+		resp.hint, resp.err = fmt.Sprintf("gave up after %v %s", c.timeout, attempt.Step()), context.DeadlineExceeded
+		c.CloseIdleConnections() // what has dropped this one has perhaps dropped others
+	case errors.As(resp.err, &network) && network.Timeout(): // one of the transport's own
+		c.CloseIdleConnections()
+	default:
+		resp.err = attempt.Cause(resp.err)
+		switch mayBeRefusal := attempt.MayBeRefusal(resp.err); {
+		case mayBeRefusal && c.presents:
+			resp.hint = hintMayRefuse
+		case mayBeRefusal:
+			resp.hint = hintMayRequire
+		}
+	}
+	return resp
+}
+
+// roundTrip sends req and reads the response. It bypasses http.Client, so that a redirect
+// is a response like any other.
+func (c *Client) roundTrip(req *http.Request, slot *pace.Slot) response {
+	r, err := c.base.RoundTrip(req)
 	if err != nil {
-		return response{}, connect.ClosingError(conn, err)
+		return response{err: err}
 	}
 	if r == nil || r.Body == nil {
-		return response{}, errors.New("the round tripper returned neither a response nor an error")
+		return response{err: errors.New("the round tripper returned neither a response nor an error")}
 	}
 	defer r.Body.Close()
 	resp := response{status: r.StatusCode, header: r.Header}
 	slot.Pause(resp.pause())
 	if resp.status < 200 { // a switch of protocols: its body has no end
-		return resp, nil
+		return resp
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
-	if err == nil && len(body) > maxBody {
+	resp.body, err = io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if err == nil && len(resp.body) > maxBody {
 		err = errTooLarge
 	}
 	if err != nil {
-		return response{status: resp.status}, err
+		return response{status: resp.status, err: err}
 	}
-	resp.body = body
-	return resp, nil
+	return resp
 }
 
 // isJSON reports whether body is a JSON object or array.

@@ -2,13 +2,15 @@ package tokenservice
 
 import (
 	"bytes"
-	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
+	"time"
 
 	"golang.org/x/oauth2"
 
@@ -22,7 +24,24 @@ import (
 var (
 	errTooLarge = errors.New("the response is larger than 1 MiB")
 	errNotJSON  = errors.New("the response is not a JSON object or array")
+	errHTML     = errors.New("the response is HTML, not JSON: is a proxy in between?")
+
+	errUnexplained = errors.New("the response does not say why")
 )
+
+// What is said before an error that does not say it itself.
+const (
+	hintNoCertificate = "no client certificate was presented, and the server requires one"
+	hintRefused       = "the server refused the client certificate"
+	hintMayRefuse     = "the server asked for a client certificate and closed the connection: it may have refused the client certificate"
+	hintMayRequire    = "the server asked for a client certificate and closed the connection: it may require one, and none was presented"
+	hintInvalid       = "the server's certificate is not trusted"
+	hintUntrusted     = hintInvalid + " (add its authority to RootCAs or, without these, to the file that SSL_CERT_FILE names)"
+)
+
+// retryUnexplained is when a request may be sent again, at the earliest, that was refused
+// without a reason. It is too long for another attempt within the same fetch.
+const retryUnexplained = 10 * time.Second
 
 // unsent returns the error of a request that was not sent because of err.
 func unsent(op string, err error) error {
@@ -42,29 +61,33 @@ type failure struct {
 }
 
 // ofExchange returns the error of a request that got no response, or only the beginning
-// of one with the given status.
-func (f failure) ofExchange(ctx context.Context, status int, err error) error {
+// of one.
+func (f failure) ofExchange(r response) error {
+	err, hint := r.err, r.hint
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) { // it shows the query
 		err = wrapped.Err
 	}
-	if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
-		err = pace.Cause(ctx)
-	}
-	e := &tokensource.Error{Op: f.op, URL: f.url, StatusCode: status, Kind: tokensource.Temporary}
+	e := &tokensource.Error{Op: f.op, URL: f.url, StatusCode: r.status, Kind: tokensource.Temporary}
 	alert, received := connect.RefusedCertificate(err)
 	switch {
 	case received != nil && (alert == connect.CertificateRequired || !f.presents):
-		e.Kind, err = tokensource.Denied, fmt.Errorf("no client certificate was presented, and the server requires one: %w", received)
+		e.Kind, err, hint = tokensource.Denied, received, hintNoCertificate
 	case received != nil:
-		e.Kind, err = tokensource.Denied, fmt.Errorf("the server refused the client certificate: %w", received)
+		e.Kind, err, hint = tokensource.Denied, received, hintRefused
 	case connect.Untrusted(err): // it takes another configuration, here or there
-		e.Kind, err = tokensource.Permanent, fmt.Errorf("the server's certificate is not trusted: %w", err)
+		e.Kind, hint = tokensource.Permanent, hintUntrusted
+		if errors.As(err, new(x509.HostnameError)) || errors.As(err, new(x509.CertificateInvalidError)) {
+			hint = hintInvalid
+		}
 	}
 	// net/http quotes a malformed response. If its text has to be cleaned, the original is
 	// not wrapped either.
 	if text := f.secrets.Clean(err.Error()); text != err.Error() {
 		err = errors.New(text)
+	}
+	if hint != "" {
+		err = fmt.Errorf("%s: %w", hint, err)
 	}
 	e.Err = err
 	return e
@@ -90,7 +113,44 @@ func (f failure) ofResponse(r response) error {
 			e.Err = retrieveError(e)
 		}
 	}
+	unexplained := saysNothing(r.status, code)
+	switch {
+	case e.Code == "" && r.status/100 != 3 && r.isHTML():
+		e.Err = errHTML
+		if hint := r.refusal(); hint != "" {
+			e.Kind, e.Err = tokensource.Denied, errors.New(hint)
+		}
+	case unexplained && e.Description == "":
+		e.Err = errUnexplained
+	}
+	if unexplained {
+		e.RetryAfter = max(e.RetryAfter, retryUnexplained)
+	}
 	return e
+}
+
+// isHTML reports whether the response is a page for people.
+func (r *response) isHTML() bool {
+	if len(bytes.TrimSpace(r.body)) == 0 || json.Valid(r.body) {
+		return false
+	}
+	declared := strings.HasPrefix(strings.ToLower(r.header.Get("Content-Type")), "text/html")
+	return declared || strings.HasPrefix(http.DetectContentType(r.body), "text/html")
+}
+
+// refusal says what a page of nginx means that has ended the TLS connection and got no
+// client certificate, or one that it does not accept; "" for any other page.
+func (r *response) refusal() string {
+	switch {
+	case r.status != http.StatusBadRequest:
+		return ""
+	case bytes.Contains(r.body, []byte("No required SSL certificate was sent")):
+		return hintNoCertificate
+	case bytes.Contains(r.body, []byte("The SSL certificate error")):
+		return hintRefused
+	default:
+		return ""
+	}
 }
 
 // redirect returns the error of a redirect. It shows where to, without the query.
@@ -139,6 +199,17 @@ func describe(body []byte) (code, description string) {
 	return "", members.Text("ErrorMessage")
 }
 
+// saysNothing reports whether a response refuses the request without a code. A proxy in
+// between can do so, so it says nothing about the credentials and the user.
+func saysNothing(status int, code string) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
+		return code == ""
+	default:
+		return false
+	}
+}
+
 // kindOf says how to go on after a response that is not success.
 func kindOf(status int, code string) tokensource.Kind {
 	switch {
@@ -146,6 +217,8 @@ func kindOf(status int, code string) tokensource.Kind {
 		return tokensource.Temporary
 	case status < 400:
 		return tokensource.Permanent
+	case saysNothing(status, code):
+		return tokensource.Temporary
 	}
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:

@@ -43,9 +43,9 @@ func TestResponsesThatAreNotSuccess(t *testing.T) {
 		{400, "{\"error\":\"invalid_grant\",\"error_description\":\"not UTF-8: \xe9\"}", denied, "invalid_grant", "not UTF-8: \ufffd"},
 
 		// other statuses, and what else a body can be
-		{401, ``, denied, "", ""},
 		{401, `{"error":"invalid_client","error_description":"bad"}`, denied, "invalid_client", "bad"},
-		{403, `Forbidden for you`, denied, "", "Forbidden for you"},
+		{401, `{"error":"anything_else"}`, denied, "anything_else", ""},
+		{403, `{"error":"access_denied"}`, denied, "access_denied", ""},
 		{404, `{"ErrorMessage":"no such destination"}`, permanent, "", "no such destination"},
 		{404, `"a string"`, permanent, "", "a string"},
 		{404, `["a"]`, permanent, "", ""},
@@ -89,6 +89,96 @@ func TestResponsesThatAreNotSuccess(t *testing.T) {
 			}
 			assertRetrieveError(t, e)
 		})
+	}
+}
+
+// A refusal that is not OAuth's may be that of a proxy. It says nothing about the
+// credentials, which would be dropped, and is not worth another attempt right away.
+func TestRefusalsWithoutACode(t *testing.T) {
+	t.Parallel()
+	const page = "<html><body>please log in</body></html>"
+	const proxy, why = "the response is HTML, not JSON: is a proxy in between?", "the response does not say why"
+	for _, test := range []struct {
+		name        string
+		status      int
+		contentType string
+		body        string
+		want        string // the end of the error
+	}{
+		{"HTML", 401, "text/html", page, proxy},
+		{"HTML", 403, "Text/HTML; charset=utf-8", page, proxy},
+		{"HTML", 407, "", "\n <!doctype html>" + page, proxy},
+		{"HTML without the usual beginning", 403, "text/html", "<center>no</center>", proxy},
+		{"a text that is said to be HTML", 403, "text/html", "Access denied", `"Access denied": ` + proxy},
+		{"nothing", 401, "", "", why},
+		{"white space that is said to be HTML", 401, "text/html", " \n", why},
+		{"XML", 403, "application/xml", "<?xml version='1.0'?><no/>", why},
+		{"a text", 403, "text/plain", "Forbidden for you", `"Forbidden for you"`},
+		{"a string", 401, "application/json", `"unknown token"`, `"unknown token"`},
+		{"an ErrorMessage", 401, "application/json", `{"ErrorMessage":"unknown token"}`, `"unknown token"`},
+		{"JSON that is said to be HTML", 401, "text/html", `{"ErrorMessage":"unknown token"}`, `"unknown token"`},
+		{"a code that is not a string", 401, "", `{"error":7}`, why},
+		{"an empty code", 401, "", `{"error":" "}`, why},
+	} {
+		for asked, wantRetryAfter := range map[string]time.Duration{"": 10 * time.Second, "7": 10 * time.Second, "60": time.Minute} {
+			c := clientOfResponse(test.status, test.body, "Content-Type", test.contentType, "Retry-After", asked)
+			e := doError(t, c, tokenservice.Request{URL: endpoint})
+			if e.Kind != tokensource.Temporary || e.StatusCode != test.status || e.Code != "" || e.RetryAfter != wantRetryAfter {
+				t.Errorf("%d with %s, Retry-After %q: got %v, status %d, code %q and RetryAfter %v, want temporary, the status, no code and %v",
+					test.status, test.name, asked, e.Kind, e.StatusCode, e.Code, e.RetryAfter, wantRetryAfter)
+			}
+			if !strings.HasSuffix(e.Error(), test.want) {
+				t.Errorf("%d with %s: got %q, want it to end in %q", test.status, test.name, e, test.want)
+			}
+		}
+	}
+}
+
+// HTML says of other responses, too, that they do not come from the service.
+func TestHTMLInOtherResponses(t *testing.T) {
+	t.Parallel()
+	for status, kind := range map[int]tokensource.Kind{
+		200: tokensource.Temporary, 400: tokensource.Permanent, 404: tokensource.Permanent, 502: tokensource.Temporary,
+	} {
+		e := doError(t, clientOfResponse(status, "<html>please log in</html>"), tokenservice.Request{URL: endpoint})
+		if e.Kind != kind || e.RetryAfter != 0 || !strings.HasSuffix(e.Error(), "is a proxy in between?") {
+			t.Errorf("%d with HTML: got %v (%v, RetryAfter %v), want %v, and a question about a proxy", status, e, e.Kind, e.RetryAfter, kind)
+		}
+	}
+}
+
+// nginxPage returns a page of nginx about a client certificate.
+func nginxPage(title string) string {
+	return "<html>\r\n<head><title>400 " + title + "</title></head>\r\n<body>\r\n<center><h1>400 Bad Request</h1></center>\r\n<center>" +
+		title + "</center>\r\n<hr><center>nginx/1.25.3</center>\r\n</body>\r\n</html>\r\n"
+}
+
+// A server that ends TLS in front of the service says in HTML that it refuses the client
+// certificate. Whoever can renew it must be told.
+func TestCertificateRefusedInHTML(t *testing.T) {
+	t.Parallel()
+	const denied, permanent, temporary = tokensource.Denied, tokensource.Permanent, tokensource.Temporary
+	for _, test := range []struct {
+		name   string
+		status int
+		body   string
+		kind   tokensource.Kind
+		want   string
+	}{
+		{"no certificate", 400, nginxPage("No required SSL certificate was sent"), denied, "no client certificate was presented, and the server requires one"},
+		{"a certificate that is refused", 400, nginxPage("The SSL certificate error"), denied, "the server refused the client certificate"},
+		{"another page", 400, nginxPage("The plain HTTP request was sent to HTTPS port"), permanent, "is a proxy in between?"},
+		{"another status", 502, nginxPage("The SSL certificate error"), temporary, "is a proxy in between?"},
+		{"JSON that says so", 400, `{"error":"invalid_request","error_description":"The SSL certificate error"}`, permanent, "The SSL certificate error"},
+		{"a text that says so", 400, "The SSL certificate error", permanent, "The SSL certificate error"},
+	} {
+		e := doError(t, clientOfResponse(test.status, test.body), tokenservice.Request{URL: endpoint})
+		if e.Kind != test.kind || e.StatusCode != test.status || !strings.Contains(e.Error(), test.want) {
+			t.Errorf("%s: got %v (%v), want %v and %q", test.name, e, e.Kind, test.kind, test.want)
+		}
+		if test.kind == denied && e.Code != "" {
+			t.Errorf("%s: got code %q, want none, so that the credentials are read again", test.name, e.Code)
+		}
 	}
 }
 
@@ -292,6 +382,37 @@ func assertHidden(t *testing.T, what, text string, secrets ...string) {
 			}
 		}
 	}
+}
+
+// FuzzRefusal gives a body to responses that refuse a request. Only what OAuth or nginx
+// says about credentials may count against them.
+func FuzzRefusal(f *testing.F) {
+	for _, body := range []string{
+		"", "<html>", nginxPage("The SSL certificate error"), nginxPage("No required SSL certificate was sent"),
+		`{"error":"invalid_client"}`, `{"error":""}`, `{"ErrorMessage":"no"}`, `"no"`, "\ufeff<html>", "<!-- -->", " \t<!DOCTYPE HTML>", userJWT,
+	} {
+		for _, status := range []int{400, 401, 403, 407} {
+			f.Add(status, "text/html", body)
+			f.Add(status, "application/json", body)
+		}
+	}
+	f.Fuzz(func(t *testing.T, status int, contentType, body string) {
+		if status < 400 || status > 499 {
+			return
+		}
+		e := doError(t, clientOfResponse(status, body, "Content-Type", contentType), tokenservice.Request{URL: endpoint, Secrets: []string{userJWT}})
+		refused := status == 401 || status == 403 || status == 407
+		aboutCertificate := status == 400 && strings.Contains(body, "SSL certificate")
+		switch {
+		case e.Kind == tokensource.Denied && e.Code == "" && !aboutCertificate:
+			t.Fatalf("status %d with %q counts against the credentials, though it has no code", status, body)
+		case refused && e.Code == "" && (e.Kind != tokensource.Temporary || e.RetryAfter < 10*time.Second):
+			t.Fatalf("status %d with %q: got %v (%v, RetryAfter %v), want a temporary error that is not tried again for 10s", status, body, e, e.Kind, e.RetryAfter)
+		case strings.Contains(e.Error(), "proxy in between") && json.Valid([]byte(body)):
+			t.Fatalf("%q is taken for HTML", body)
+		}
+		assertHidden(t, "the error", e.Error(), userJWT)
+	})
 }
 
 func FuzzErrorBody(f *testing.F) {

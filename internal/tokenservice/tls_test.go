@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httptrace"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -87,14 +86,15 @@ func TestRefusedCertificates(t *testing.T) {
 	}
 }
 
-// A brokenConn fails to write as soon as the handshake is over.
+// A brokenConn fails to write as soon as the handshake is over. That takes a client two
+// messages, each of which crypto/tls writes at once.
 type brokenConn struct {
 	net.Conn
-	handshakeDone *atomic.Bool
+	writes atomic.Int64
 }
 
-func (c brokenConn) Write(p []byte) (int, error) {
-	if c.handshakeDone.Load() {
+func (c *brokenConn) Write(p []byte) (int, error) {
+	if c.writes.Add(1) > 2 {
 		return 0, &net.OpError{Op: "write", Net: "tcp", Err: errors.New("broken pipe")}
 	}
 	return c.Conn.Write(p)
@@ -105,19 +105,66 @@ func TestRefusalBeforeTheRequest(t *testing.T) {
 	t.Parallel()
 	for _, http1 := range []bool{false, true} {
 		srv := startDouble(t, agwtest.Options{HTTP1: http1})
-		var handshakeDone atomic.Bool
+		var conn *brokenConn
 		base := srv.Transport()
 		dial := base.DialContext
 		base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := dial(ctx, network, address)
-			return brokenConn{conn, &handshakeDone}, err
+			c, err := dial(ctx, network, address)
+			conn = &brokenConn{Conn: c}
+			return conn, err
 		}
-		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
-			TLSHandshakeDone: func(tls.ConnectionState, error) { handshakeDone.Store(true) },
-		})
-		_, err := newTLSClient(t, flows.Options{ServiceTransport: base}, nil).Do(ctx, tokenRequest(srv))
-		if e := asError(t, err); e.Kind != tokensource.Denied || !strings.Contains(e.Error(), "no client certificate was presented") {
+		e := doError(t, newTLSClient(t, flows.Options{ServiceTransport: base}, nil), tokenRequest(srv))
+		if e.Kind != tokensource.Denied || !strings.Contains(e.Error(), "no client certificate was presented") {
 			t.Errorf("HTTP/1 %v: got %v (%v), want denied, because no certificate was presented", http1, e, e.Kind)
+		}
+		if n := conn.writes.Load(); n < 3 {
+			t.Errorf("HTTP/1 %v: %d writes, want one that fails after the two of the handshake", http1, n)
+		}
+	}
+}
+
+// A server that closes the connection has not said that it refuses the certificate, so it
+// counts as a failure of the network. But whoever looks for the reason must be told.
+func TestServerThatClosesTheConnectionAfterTheHandshake(t *testing.T) {
+	t.Parallel()
+	certificate := newCertificate(t, startDouble(t, agwtest.Options{}), agwtest.Certificate{})
+	const mayRefuse, mayRequire = "it may have refused the client certificate", "it may require one, and none was presented"
+	for _, test := range []struct {
+		name        string
+		auth        tls.ClientAuthType
+		certificate *tls.Certificate
+		want        string // a part of the error; "" if it says nothing about certificates
+	}{
+		{"asks for a certificate, and gets one", tls.RequestClientCert, certificate, mayRefuse},
+		{"asks for a certificate, and gets none", tls.RequestClientCert, nil, mayRequire},
+		{"asks for nothing", tls.NoClientCert, certificate, ""},
+	} {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			var complete atomic.Pointer[tls.Config]
+			srv := httptest.NewUnstartedServer(http.NotFoundHandler())
+			srv.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes are meant to fail
+			srv.TLS = &tls.Config{MaxVersion: version, ClientAuth: test.auth, GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+				config := complete.Load().Clone()
+				config.VerifyConnection = func(tls.ConnectionState) error {
+					_ = hello.Conn.(*net.TCPConn).SetLinger(0)
+					_ = hello.Conn.Close()
+					return errors.New("closed")
+				}
+				return config, nil
+			}}
+			srv.StartTLS()
+			t.Cleanup(srv.Close)
+			complete.Store(srv.TLS)
+			roots := srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+			e := doError(t, newTLSClient(t, flows.Options{RootCAs: roots}, test.certificate), tokenservice.Request{URL: srv.URL})
+			if e.Kind != tokensource.Temporary {
+				t.Errorf("a server that %s, %s: got %v (%v), want a temporary error", test.name, tls.VersionName(version), e, e.Kind)
+			}
+			for _, hint := range []string{mayRefuse, mayRequire} {
+				if strings.Contains(e.Error(), hint) != (hint == test.want) {
+					t.Errorf("a server that %s, %s: got error %q, want only %q in it", test.name, tls.VersionName(version), e, test.want)
+				}
+			}
 		}
 	}
 }
@@ -125,20 +172,28 @@ func TestRefusalBeforeTheRequest(t *testing.T) {
 func TestServerThatIsNotTrusted(t *testing.T) {
 	t.Parallel()
 	srv := startDouble(t, agwtest.Options{})
-	otherName := srv.Transport()
+	otherName, otherTime := srv.Transport(), srv.Transport()
 	otherName.TLSClientConfig.ServerName = "other.example"
+	otherTime.TLSClientConfig.Time = func() time.Time { return time.Now().AddDate(100, 0, 0) }
 	for _, test := range []struct {
-		name string
-		opts flows.Options
-		want any // the type of the cause; nil if its text is too long to be shown as a whole
+		name      string
+		opts      flows.Options
+		want      any  // the type of the cause; nil if its text is too long to be shown as a whole
+		authority bool // it would help to add an authority
 	}{
-		{"an unknown authority", flows.Options{RootCAs: x509.NewCertPool()}, new(x509.UnknownAuthorityError)},
-		{"RootCAs in place of those of the transport", flows.Options{ServiceTransport: srv.Transport(), RootCAs: x509.NewCertPool()}, new(x509.UnknownAuthorityError)},
-		{"another name", flows.Options{ServiceTransport: otherName}, nil},
+		{"an unknown authority", flows.Options{RootCAs: x509.NewCertPool()}, new(x509.UnknownAuthorityError), true},
+		{"RootCAs in place of those of the transport", flows.Options{ServiceTransport: srv.Transport(), RootCAs: x509.NewCertPool()}, new(x509.UnknownAuthorityError), true},
+		{"another name", flows.Options{ServiceTransport: otherName}, nil, false},
+		{"a certificate that has expired", flows.Options{ServiceTransport: otherTime}, new(x509.CertificateInvalidError), false},
 	} {
 		e := doError(t, newTLSClient(t, test.opts, nil), tokenservice.Request{URL: srv.TokenURL()})
 		if e.Kind != tokensource.Permanent || !strings.Contains(e.Error(), "the server's certificate is not trusted") {
 			t.Errorf("%s: got %v (%v), want a permanent error that says so", test.name, e, e.Kind)
+		}
+		for _, place := range []string{"RootCAs", "SSL_CERT_FILE"} {
+			if strings.Contains(e.Error(), place) != test.authority {
+				t.Errorf("%s: error %q names %s: %v, want %v", test.name, e, place, !test.authority, test.authority)
+			}
 		}
 		if test.want != nil && !errors.As(e, test.want) {
 			t.Errorf("%s: error %v does not wrap a %T", test.name, e, test.want)

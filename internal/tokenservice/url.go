@@ -32,7 +32,7 @@ func ParseURL(raw string, allowPlainHTTP bool) (*url.URL, error) {
 	case u.Fragment != "":
 		return nil, errors.New("the URL has a fragment")
 	case !origin.Secure(u) && !allowPlainHTTP:
-		return nil, fmt.Errorf("%w (%s)", tokensource.ErrInsecureURL, u.Host)
+		return nil, fmt.Errorf("%w (%s): use https, or DangerouslyAllowPlainHTTP if something else protects it", tokensource.ErrInsecureURL, u.Host)
 	}
 	return u, nil
 }
