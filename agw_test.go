@@ -173,7 +173,7 @@ func TestBrokenCredentialsAreNotPassedOver(t *testing.T) {
 	setenv(t, server.CustomerEnv())
 	setenv(t, server.LoBEnv())
 	root := mountCustomerFile(t, server)
-	if err := agwtest.WriteMount(filepath.Join(root, agwtest.BindingName), map[string][]byte{
+	if err := agwtest.WriteMount(filepath.Join(root, "agent-gateway"), map[string][]byte{
 		"type": []byte("integration-credentials"), "credentials": []byte(`{"clientid":`),
 	}); err != nil {
 		t.Fatal(err)
@@ -247,7 +247,7 @@ func TestLoB(t *testing.T) {
 	}
 	checkEndpoints(t, gw, server.TenantGatewayURL("acme"))
 
-	server.SetRawFragments("acme", agwtest.LabelMCP, "{}")
+	server.SetFragments("acme", "agw.mcp.server", "{}")
 	if servers, err := gw.MCPServers(t.Context()); err == nil || servers != nil {
 		t.Errorf("a response that is not a list: got servers %v and error %v, want an error only", servers, err)
 	}
