@@ -43,12 +43,15 @@ var errNeedsUser = fmt.Errorf("%w: the call names no user, and RequireUser is se
 
 // faults are the errors of calls for a user whose token cannot be one.
 var faults = [...]error{
-	noFault:     nil,
-	blank:       fmt.Errorf("%w: the one given is blank", ErrNoUserToken),
-	tooLong:     fmt.Errorf("%w: it is longer than 16 KiB", ErrBadUserToken),
-	otherScheme: fmt.Errorf("%w: there is white space in it; a header of another scheme than Bearer?", ErrBadUserToken),
-	notAToken:   fmt.Errorf("%w: it has a character that no bearer token has", ErrBadUserToken),
+	noFault: nil,
+	blank:   fmt.Errorf("%w: the one given is blank", ErrNoUserToken),
+	tooLong: fmt.Errorf("%w: it is longer than 16 KiB", ErrBadUserToken),
 }
+
+var (
+	errOtherScheme = fmt.Errorf("%w: there is white space in it; a header of another scheme than Bearer?", ErrBadUserToken)
+	errNotAToken   = fmt.Errorf("%w: it has a character that no bearer token has", ErrBadUserToken)
+)
 
 // A Kind says how to go on after an [Error].
 type Kind uint8

@@ -45,8 +45,8 @@ func Fixed(ts oauth2.TokenSource, gatewayURL string) (*FixedSource, error) {
 func (f *FixedSource) AccessToken(ctx context.Context) (*Token, error) {
 	src, takesContext := f.src.(ContextTokenSource)
 	if s, named := SubjectFromContext(ctx); named {
-		if s.fault != noFault {
-			return nil, faults[s.fault]
+		if err := s.Err(); s.actor == user && err != nil {
+			return nil, err
 		}
 		if !takesContext && (s.actor == user || s.tenant != "") {
 			return nil, ErrNoSubjects

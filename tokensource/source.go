@@ -366,6 +366,9 @@ func (e *engine) obtain(ctx context.Context, c call) (*Token, error) {
 	if ctx.Err() != nil {
 		return nil, e.events.miss(leftEarly(ctx))
 	}
+	if err := c.request.subject().Err(); err != nil {
+		return nil, e.events.miss(err)
+	}
 	if life, ok := jwtLife(*c.request.jwt, c.now); ok && life <= 0 {
 		return nil, e.events.miss(ErrUserTokenExpired)
 	}

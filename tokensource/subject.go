@@ -20,7 +20,7 @@ import (
 // Subjects can be compared. They print and marshal without the user's token.
 type Subject struct {
 	tenant string
-	user   string // JWT, trimmed; "" if fault is not noFault
+	user   string // JWT, trimmed; "" if there is a fault
 	actor  actor
 	fault  fault
 }
@@ -33,16 +33,14 @@ const (
 	user
 )
 
-// A fault is why a user's token cannot be one. A Subject keeps the fault and not the text,
-// which can be anything that a caller's caller has sent.
+// A fault is why a user's token cannot be one, as far as that is known at once. The text of
+// it is not kept: it can be anything that a caller's caller has sent.
 type fault uint8
 
 const (
 	noFault fault = iota
 	blank
 	tooLong
-	otherScheme
-	notAToken
 )
 
 // maxUserToken is the size of the longest user token, in bytes. Servers and proxies refuse
@@ -65,15 +63,8 @@ func UserSubject(jwt string) Subject {
 		s.fault = tooLong
 		return s
 	}
-	switch token := trimUserToken(jwt); {
-	case token == "":
+	if s.user = trimUserToken(jwt); s.user == "" {
 		s.fault = blank
-	case strings.ContainsFunc(token, unicode.IsSpace):
-		s.fault = otherScheme
-	case !header.IsToken(token):
-		s.fault = notAToken
-	default:
-		s.user = token
 	}
 	return s
 }
@@ -93,9 +84,19 @@ func (s Subject) UserToken() string { return s.user }
 // Err returns why no call can act for s, or nil: [ErrNoSubject], [ErrNoUserToken] or
 // [ErrBadUserToken]. A Source checks it before it calls a flow.
 func (s Subject) Err() error {
-	return s.actor.check(s.fault)
+	err := s.actor.check(s.fault)
+	switch {
+	case err != nil || s.actor != user || header.IsToken(s.user):
+		return err
+	case strings.ContainsFunc(s.user, unicode.IsSpace):
+		return errOtherScheme
+	default:
+		return errNotAToken
+	}
 }
 
+// check is the part of Err that every call needs. The rest takes as long as the token, and
+// what fails it is never cached.
 func (a actor) check(f fault) error {
 	if a == nobody {
 		return ErrNoSubject

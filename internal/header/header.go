@@ -13,7 +13,19 @@ func IsText(s string) bool { return isBetween(s, ' ', '~') }
 // accepted: some services issue tokens with them, and a header can carry them.
 func IsToken(s string) bool { return s != "" && isBetween(s, '!', '~') }
 
+// isBetween reports whether all bytes of s are ASCII from first to last. It looks at eight
+// at a time: users' tokens are long, and each inbound request brings one.
 func isBetween(s string, first, last byte) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for ; len(s) >= 8; s = s[8:] {
+		x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		// The high bit of a byte shows that the byte is not ASCII, is below first, or is
+		// above last. A borrow or carry reaches the next byte only from one of those.
+		if (x|(x-ones*uint64(first))|(x+ones*uint64(0x7f-last)))&high != 0 {
+			return false
+		}
+	}
 	for i := range len(s) {
 		if s[i] < first || s[i] > last {
 			return false

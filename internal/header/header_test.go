@@ -2,6 +2,7 @@ package header_test
 
 import (
 	"bufio"
+	"bytes"
 	"net/http"
 	"strings"
 	"testing"
@@ -69,4 +70,23 @@ func FuzzIsText(f *testing.F) {
 			t.Fatalf("the token %q arrives as %q", value, received.Header.Get("X-Value"))
 		}
 	})
+}
+
+// Eight bytes are looked at at a time: each byte counts, wherever it is.
+func TestEveryByteAtEveryPlace(t *testing.T) {
+	t.Parallel()
+	for length := range 20 {
+		for place := range length {
+			for c := range 256 {
+				b := bytes.Repeat([]byte("a"), length)
+				b[place] = byte(c)
+				if got, want := header.IsToken(string(b)), c >= '!' && c <= '~'; got != want {
+					t.Fatalf("byte %#x at place %d of %d: IsToken is %t, want %t", c, place, length, got, want)
+				}
+				if got, want := header.IsText(string(b)), c >= ' ' && c <= '~'; got != want {
+					t.Fatalf("byte %#x at place %d of %d: IsText is %t, want %t", c, place, length, got, want)
+				}
+			}
+		}
+	}
 }
