@@ -181,11 +181,11 @@ func (r *request) subject() Subject {
 
 // A place is where the token of a request is cached, for one client of one engine.
 type place struct {
+	entry    atomic.Pointer[cache.Entry[*Token]] // nil if it was not there
 	engine   *engine
 	identity *Identity
 	tenant   string
 	key      cache.Key
-	entry    atomic.Pointer[cache.Entry[*Token]] // nil if it was not there
 }
 
 // A completion is a request completed by a client's default.
