@@ -1,188 +1,194 @@
 package soak_test
 
 import (
+	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/agwgo/agw/agwtest"
 )
 
-// serviceFlow is the flow that events about service tokens name.
-const serviceFlow = "lob-service"
+// A requestBudget finds a reason for each request to a service. The package documentation
+// lists the reasons.
+type requestBudget struct {
+	key       func(agwtest.Request) string               // of what is asked for; "" if the request is not judged
+	usefulFor func(lifetime time.Duration) time.Duration // how long, at least, a response makes others superfluous
+	lifetimes *lifetimes                                 // of the tokens in the responses
+	resets    *moments                                   // at which all responses were lost; nil for none
 
-// A rule says for how long an answer is at least of use if tokens live that long.
-type rule func(life time.Duration) time.Duration
+	perFetch    int        // most requests of a fetch for the same thing; 0: backoff is not judged
+	endsBackoff []*moments // after which nobody has to back off
 
-// A budget watches the requests to one service and says of each why it had to be.
-type budget struct {
-	key           func(agwtest.Request) string // what is asked for; "" if it does not matter here
-	least         rule
-	lives         *lives
-	sweeps        *sweeps
-	rotationsOnly bool // only they matter
-	perFetch      int  // how often a fetch may ask for the same; 0 if there is no telling
-
-	mu    sync.Mutex
-	last  map[string]asked
-	tally tally
+	mu     sync.Mutex
+	last   map[string]*lastRequest
+	counts requestCounts
 }
 
-// asked is the last request of its kind.
-type asked struct {
-	at    time.Time
-	until time.Time // before which nobody had to ask again
-	ok    bool
-	sweep int // the number of the newest sweep that was an excuse, from 1
-	swept int // of how many requests
+// A lastRequest is the last one with its key.
+type lastRequest struct {
+	at          time.Time
+	succeeded   bool
+	usefulUntil time.Time   // before then, nobody had to ask again
+	explained   map[int]int // how many requests each reset has explained
 
-	failures int       // in a row
-	since    time.Time // when the first of them was asked for
+	failures     int       // in a row
+	failingSince time.Time // when the first of them was sent
 }
 
-// tally is how many requests there were, for each reason.
-type tally struct {
-	total  int // all
-	first  int // nothing was known
-	failed int // the answer before was of no use
-	aged   int // the answer before was getting old
-	swept  int // all tokens had gone
-	early  int // none of these: something else must have taken the answer away
-	hasty  int // of all those: before the rest after a failure was over
-	other  int // what does not count here
+// requestCounts are the numbers of requests, by reason.
+type requestCounts struct {
+	total        int
+	first        int // nothing was known
+	afterFailure int // the last response was of no use
+	renewal      int // the last response was getting old
+	afterReset   int // all responses were lost
+	unexplained  int // none of these: something else must have lost the response
+	notJudged    int
+	tooSoon      int // of all of them: before the backoff after a failure was over
 }
 
-// see is for agwtest.Service.OnAnswer.
-func (b *budget) see(r agwtest.Request) {
+// add is for agwtest.Service.OnResponse.
+func (b *requestBudget) add(r agwtest.Request) {
 	key := b.key(r)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.tally.total++
+	b.counts.total++
 	if key == "" {
-		b.tally.other++
+		b.counts.notJudged++
 		return
 	}
-	last, known := b.last[key]
-	*b.reason(&last, known, r.Time)++
-	if b.hasty(last, r.Time) {
-		b.tally.hasty++
-	}
-	b.last[key] = last.next(r, b.least(b.lives.shortest(r.Time)))
-}
-
-// reason returns what a request after the last one counts as.
-func (b *budget) reason(last *asked, known bool, at time.Time) *int {
+	last := b.last[key]
 	switch {
-	case !known:
-		return &b.tally.first
-	case !last.ok:
-		return &b.tally.failed
-	case !at.Before(last.until):
-		return &b.tally.aged
-	case b.sweeps.excuse(last, at, b.rotationsOnly):
-		return &b.tally.swept
+	case last == nil:
+		b.counts.first++
+		last = &lastRequest{}
+		b.last[key] = last
+	case !last.succeeded:
+		b.counts.afterFailure++
+	case !r.Time.Before(last.usefulUntil):
+		b.counts.renewal++
+	case b.resets != nil && b.resets.explain(last, r.Time):
+		b.counts.afterReset++
 	default:
-		return &b.tally.early
+		b.counts.unexplained++
 	}
-}
+	if b.tooSoon(last, r.Time) {
+		b.counts.tooSoon++
+	}
 
-// next returns what is remembered of r, whose answer is of use for that long.
-func (a asked) next(r agwtest.Request, use time.Duration) asked {
-	a.at, a.until = r.Time, r.Time.Add(use)
-	a.ok = r.Status == http.StatusOK && !r.Faulty
+	last.at, last.usefulUntil = r.Time, r.Time.Add(b.usefulFor(b.lifetimes.shortestSince(r.Time)))
+	last.succeeded = r.Status == http.StatusOK && !r.Faulty
 	switch {
-	case r.Status == http.StatusOK: // perhaps a success after all
-		a.failures = 0
-	case a.failures == 0:
-		a.failures, a.since = 1, r.Time
+	case r.Status == http.StatusOK: // perhaps a success in spite of the fault
+		last.failures = 0
+	case last.failures == 0:
+		last.failures, last.failingSince = 1, r.Time
 	default:
-		a.failures++
+		last.failures++
 	}
-	return a
 }
 
-// hasty reports whether a request comes before it may, after so many failures. Each
-// fetch asks a few times, and then there is a rest of 1 s, doubled with each further
-// one up to 30 s.
-func (b *budget) hasty(last asked, at time.Time) bool {
-	if b.perFetch == 0 || last.failures == 0 || b.sweeps.between(last.since, at, b.rotationsOnly) {
+// tooSoon reports whether a request comes before the backoff after a failure is over: each
+// fetch asks a few times, and then the subject backs off for 1 s, doubled with each further
+// failed fetch up to 30 s.
+func (b *requestBudget) tooSoon(last *lastRequest, at time.Time) bool {
+	if b.perFetch == 0 || last.failures == 0 {
 		return false
 	}
-	var rests time.Duration
-	for i := range last.failures / b.perFetch {
-		rests += min(time.Second<<min(i, 8), 30*time.Second)
+	for _, moments := range b.endsBackoff {
+		if moments.overlapping(last.failingSince, at, aftermath) > 0 {
+			return false
+		}
 	}
-	return at.Sub(last.since) < rests
+	var backoff time.Duration
+	for i := range last.failures / b.perFetch {
+		backoff += min(time.Second<<min(i, 8), 30*time.Second)
+	}
+	return at.Sub(last.failingSince) < backoff
 }
 
-func (b *budget) snapshot() tally {
+func (b *requestBudget) snapshot() requestCounts {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.tally
+	return b.counts
 }
 
-// lives is how long the tokens of an issuer live, as it changes.
-type lives struct {
+// String lists the counts.
+func (c requestCounts) String() string {
+	return fmt.Sprintf("%d requests: first %d, after a failure %d, renewal %d, after a reset %d, unexplained %d, not judged %d; too soon %d",
+		c.total, c.first, c.afterFailure, c.renewal, c.afterReset, c.unexplained, c.notJudged, c.tooSoon)
+}
+
+// lifetimes are how long the tokens of an issuer live, in the order of the changes.
+type lifetimes struct {
 	mu      sync.Mutex
-	history []life
+	changes []lifetimeChange
 }
 
-type life struct {
-	since time.Time
-	d     time.Duration
+type lifetimeChange struct {
+	since    time.Time
+	lifetime time.Duration
 }
 
-// set changes the life of the tokens to come.
-func (l *lives) set(issuer *agwtest.Issuer, d time.Duration) {
+// set changes the lifetime of the tokens to come.
+func (l *lifetimes) set(issuer *agwtest.Issuer, lifetime time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.history = append(l.history, life{time.Now(), d})
-	issuer.SetLifetime(d)
+	l.changes = append(l.changes, lifetimeChange{time.Now(), lifetime})
+	issuer.SetLifetime(lifetime)
 }
 
-// shortest returns the shortest life of a token that was issued since a moment.
-func (l *lives) shortest(since time.Time) time.Duration {
+// shortestSince returns the shortest lifetime of the tokens that were issued since a moment.
+func (l *lifetimes) shortestSince(since time.Time) (shortest time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var least time.Duration
-	for i := len(l.history) - 1; i >= 0; i-- {
-		if d := l.history[i].d; least == 0 || d < least {
-			least = d
+	for i := len(l.changes) - 1; i >= 0; i-- {
+		if c := l.changes[i]; shortest == 0 || c.lifetime < shortest {
+			shortest = c.lifetime
 		}
-		if l.history[i].since.Before(since) {
+		if l.changes[i].since.Before(since) {
 			break
 		}
 	}
-	return least
+	return shortest
 }
 
-// leastUse returns the rule by which a token is not renewed before four fifths of its
-// usable life: that is its life without the expiry buffer, or half of either if that
-// leaves too little. Of the life, a second may be lost to rounding.
-func leastUse(buffer time.Duration) rule {
-	return func(life time.Duration) time.Duration {
-		life -= time.Second
-		usable := max(life-buffer, min(life, buffer)/2)
-		return usable*4/5 - time.Millisecond
+// untilRenewal returns how long a token is used, at least, before it is renewed: 45 % of its
+// usable life, which is its life without the expiry buffer, or half of the smaller of the
+// two if that is more. A second of the life may be lost to rounding.
+func untilRenewal(buffer time.Duration) func(time.Duration) time.Duration {
+	return func(lifetime time.Duration) time.Duration {
+		lifetime -= time.Second
+		usable := max(lifetime-buffer, min(lifetime, buffer)/2)
+		return usable*45/100 - time.Millisecond
 	}
 }
 
-// always is the rule for what is kept for five minutes.
-func always(time.Duration) time.Duration { return 5 * time.Minute }
+// fiveMinutes is how long the names of fragments are used.
+func fiveMinutes(time.Duration) time.Duration { return 5 * time.Minute }
 
-// Kinds of requests.
+// Keys of requests. The host tells clients apart.
 
-func byUser(r agwtest.Request) string {
-	switch {
-	case r.Path != "/oauth2/token" && r.RawQuery != "", isBrief(r.User):
+func userKey(r agwtest.Request) string {
+	if isShortLived(r.User) {
 		return ""
-	case r.Service == agwtest.ServiceToken:
-		return "user " + r.User
-	default:
-		return "tenant " + r.Tenant + " user " + r.User
 	}
+	return fmt.Sprintf("host %s tenant %s user %s", r.Host, r.Tenant, r.User)
 }
 
-func byTenant(r agwtest.Request) string { return "tenant " + r.Tenant }
+// destinationKey is userKey, but for the question whether it was the user that the
+// Destination Service refused, which does not ask for a token.
+func destinationKey(r agwtest.Request) string {
+	if strings.Contains(r.RawQuery, "skipTokenRetrieval") {
+		return ""
+	}
+	return userKey(r)
+}
 
-func byLabel(r agwtest.Request) string { return r.Tenant + " " + r.RawQuery }
+func tenantKey(r agwtest.Request) string { return "tenant " + r.Tenant }
+
+func fragmentKey(r agwtest.Request) string {
+	return fmt.Sprintf("host %s tenant %s query %s", r.Host, r.Tenant, r.RawQuery)
+}
