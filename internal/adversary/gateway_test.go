@@ -20,59 +20,43 @@ import (
 	"github.com/agwgo/agw/transport"
 )
 
-// A gateway that repeats the token where HTTP has no place for it ends in an error of
-// net/http that quotes it, and a careless log would keep that.
-func TestIndiscreetGateway(t *testing.T) {
-	t.Parallel()
-	for _, flow := range []string{"customer", "lob"} {
-		for _, how := range []string{"status line", "header line", "content length", "transfer encoding", "content encoding", "chunk", "no HTTP"} {
-			w := newWorld(t, flow, agwtest.Options{HTTP1: true})
-			w.Gateway.OnRequest(func(agwtest.Request) *agwtest.Fault { return &agwtest.Fault{Handler: indiscreet[how]} })
-			if w.exercise(t) == 0 && how != "content encoding" && how != "chunk" { // for these, it is the body that fails
-				t.Errorf("%s: nothing failed", how)
-			}
-			w.check(t, how, w.vault)
-		}
-	}
-}
-
-// Whatever a gateway redirects to, only its own origin ever sees the token.
+// Wherever a gateway redirects to, only its own origin ever sees the token.
 func TestRedirectsOfTheGateway(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "customer", agwtest.Options{})
-	foreign := strings.TrimPrefix(w.ForeignURL(), "https://")
-	own := strings.TrimPrefix(w.GatewayURL(), "https://")
+	p := startProgram(t, "customer", agwtest.Options{})
+	foreign := strings.TrimPrefix(p.server.ForeignURL(), "https://")
+	own := strings.TrimPrefix(p.server.GatewayURL(), "https://")
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		for _, location := range []string{
-			w.ForeignURL(), "//" + foreign, "http://" + foreign, "http://" + own, "https://" + own + "@" + foreign, "HTTPS://" + foreign,
+			p.server.ForeignURL(), "//" + foreign, "http://" + foreign, "http://" + own, "https://" + own + "@" + foreign, "HTTPS://" + foreign,
 			"https://" + own + ".evil.example/", "https://evil.example\\@" + own + "/", "https://agent-gateway.invalid@" + foreign,
 			"https://agent-gateway.invalid." + foreign, "file:///etc/passwd", "javascript:alert(1)", "ftp://" + own,
 		} {
-			w.Gateway.Inject(agwtest.Fault{Status: status, Redirect: location})
-			resp, err := w.client.Post("/v1/mcp/a/b", "text/plain", strings.NewReader("hello"))
+			p.server.Gateway.Inject(agwtest.Fault{Status: status, Redirect: location})
+			resp, err := p.client.Post("/v1/mcp/a/b", "text/plain", strings.NewReader("hello"))
 			if err == nil {
 				_ = resp.Body.Close()
-				t.Errorf("%d to %q was followed", status, location)
+				t.Errorf("%d to %q: the redirect was followed, want an error", status, location)
 			}
-			w.Gateway.Heal()
+			p.server.Gateway.ClearFaults()
 		}
-		w.Gateway.OnRequest(func(agwtest.Request) *agwtest.Fault { return &agwtest.Fault{Status: status, Redirect: "/again"} })
-		if resp, err := w.client.Get("/loop"); err == nil || resp.StatusCode != status {
-			t.Errorf("a loop of %d ended in %v", status, err)
+		p.server.Gateway.OnRequest(func(agwtest.Request) *agwtest.Fault { return &agwtest.Fault{Status: status, Redirect: "/again"} })
+		if resp, err := p.client.Get("/loop"); err == nil || resp.StatusCode != status {
+			t.Errorf("%d in a loop: got error %v, want one with the last response", status, err)
 		} else {
 			_ = resp.Body.Close()
 		}
-		w.Gateway.Heal()
+		p.server.Gateway.ClearFaults()
 	}
-	if c := w.Counts(); c.Foreign != 0 || c.Leaked != 0 {
-		t.Errorf("%+v", c)
+	if c := p.server.Counts(); c.Foreign != 0 || c.Leaked != 0 {
+		t.Errorf("the foreign host got %d requests, %d of them with a token; want none", c.Foreign, c.Leaked)
 	}
 }
 
-// The URL of a gateway that a landscape names can be anything.
+// A landscape can name anything as the URL of its gateway.
 func TestGatewayURLsOfDestinations(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "lob", agwtest.Options{})
+	p := startProgram(t, "lob", agwtest.Options{})
 	for _, bad := range []string{
 		"https://gw.example/\r\nX-Admin: 1", "https://gw.example/\x00", "https://gw\x00.example/", "https://gw.example\t/x", "https://gw .example",
 		"https://me@gw.example", "https://me:" + secret + "@gw.example", "https://gw.example/?q", "https://gw.example/?", "https://gw.example/#f", "https://gw.example/#",
@@ -83,31 +67,43 @@ func TestGatewayURLsOfDestinations(t *testing.T) {
 			"destinationConfiguration": map[string]string{"URL": bad},
 			"authTokens":               []any{map[string]any{"http_header": map[string]string{"value": "Bearer t"}, "expires_in": "60"}},
 		})
-		w.Destinations.Inject(agwtest.Fault{Body: string(body)})
-		_, err := w.src.Grant(t.Context())
-		if err == nil {
-			t.Errorf("%q is accepted", bad)
-			continue
+		p.server.Destinations.Inject(agwtest.Fault{Body: string(body)})
+		_, err := p.source.AccessToken(t.Context())
+		e := fetchError(t, fmt.Sprintf("gateway %q", bad), err)
+		if e.Kind != tokensource.Permanent || strings.Contains(e.Error(), "swordfish") {
+			t.Errorf("gateway %q: got %v error %q, want a permanent one without the password", bad, e.Kind, e)
 		}
-		if e := typed(t, err); strings.Contains(e.Error(), "swordfish") || e.Kind != tokensource.Permanent {
-			t.Errorf("%q: kind %d, %v", bad, e.Kind, e)
-		}
-		w.purge()
+		p.purge()
 	}
-	for _, zoned := range []string{"https://[fe80::1%25eth0]/", "http://gw.example"} { // the transport decides about these
-		g, err := tokensource.ParseGatewayURL(zoned)
+}
+
+// About these URLs of gateways, the transport decides.
+func TestGatewayURLsThatNeedCare(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, gateway string
+		want          error
+	}{
+		{"plain http", "http://gw.example", tokensource.ErrInsecureURL},
+		{"IPv6 zone", "https://[fe80::1%25eth0]/", io.EOF}, // of the base
+	} {
+		gateway, err := tokensource.ParseGatewayURL(test.gateway)
 		if err != nil {
 			t.Fatal(err)
 		}
-		src, err := tokensource.Fixed(oauth2.StaticTokenSource(&oauth2.Token{AccessToken: secret}), g.String())
+		src, err := tokensource.Fixed(oauth2.StaticTokenSource(&oauth2.Token{AccessToken: secret}), gateway.String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		var asked *http.Request
-		base := roundTripper(func(r *http.Request) (*http.Response, error) { asked = r; return nil, io.EOF })
-		_, err = transport.New(src, &transport.Options{Base: base}).RoundTrip(get(t, "/x"))
-		if strings.HasPrefix(zoned, "http:") && (!errors.Is(err, tokensource.ErrInsecureURL) || asked != nil) || asked != nil && asked.URL.Host != g.Host {
-			t.Errorf("%s: %v, %v", zoned, err, asked)
+		var sent []string // hosts
+		base := roundTripper(func(r *http.Request) (*http.Response, error) { sent = append(sent, r.URL.Host); return nil, io.EOF })
+		_, err = transport.New(src, transport.Options{Base: base}).RoundTrip(newGet(t, "/x"))
+		if !errors.Is(err, test.want) {
+			t.Errorf("%s: got error %v, want %q", test.name, err, test.want)
+		}
+		insecure := test.want == tokensource.ErrInsecureURL
+		if insecure && len(sent) > 0 || !insecure && (len(sent) != 1 || sent[0] != gateway.Host) {
+			t.Errorf("%s: requests went to %q, want only ones to the gateway, and none over plain http", test.name, sent)
 		}
 	}
 }
@@ -116,7 +112,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func get(t *testing.T, url string) *http.Request {
+func newGet(t *testing.T, url string) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -125,84 +121,88 @@ func get(t *testing.T, url string) *http.Request {
 	return req
 }
 
-// A gateway or a token service that cannot prove who it is gets nothing: neither a
-// token nor an assertion.
+// A gateway or a token service that cannot prove who it is gets nothing: neither a token
+// nor an assertion.
 func TestImpostors(t *testing.T) {
 	t.Parallel()
-	certificate, roots := identityOf(t)
-	for name, test := range map[string]struct {
-		config *tls.Config
-		host   string
-		trust  bool
+	certificate, roots := serverIdentity(t)
+	for _, test := range []struct {
+		name    string
+		config  *tls.Config
+		host    string
+		trusted bool
 	}{
-		"self-signed":  {&tls.Config{}, "127.0.0.1", false},
-		"another name": {&tls.Config{}, "localhost", true},
-		"TLS 1.1":      {&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, "127.0.0.1", true},
-		"RC4":          {&tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_RC4_128_SHA}}, "127.0.0.1", true},
+		{"self-signed", &tls.Config{}, "127.0.0.1", false},
+		{"another name", &tls.Config{}, "localhost", true},
+		{"TLS 1.1", &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, "127.0.0.1", true},
+		{"RC4", &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_RC4_128_SHA}}, "127.0.0.1", true},
 	} {
 		test.config.Certificates = []tls.Certificate{certificate}
-		s := startWith(t, test.config, roots, saying(ok(`{"access_token":"t"}`)))
+		s := startRawServerWith(t, test.config, roots, withJSON(`{"access_token":"t"}`))
 		s.url = strings.Replace(s.url, "127.0.0.1", test.host, 1)
-		if !test.trust {
+		if !test.trusted {
 			s.roots = x509.NewCertPool()
 		}
-		_, err := s.flowOf(t).Fetch(t.Context(), tokensource.Subject{UserToken: secret})
-		typed(t, err)
+		_, err := s.flow(t).Fetch(t.Context(), tokensource.UserSubject(secret))
+		fetchError(t, test.name+" as token service", err)
+
 		src, err := tokensource.Fixed(oauth2.StaticTokenSource(&oauth2.Token{AccessToken: secret}), s.url)
 		if err != nil {
 			t.Fatal(err)
 		}
 		base := transport.NewBase()
 		base.TLSClientConfig.RootCAs = s.roots
-		if _, err := transport.New(src, &transport.Options{Base: base}).RoundTrip(get(t, "/x")); err == nil {
-			t.Errorf("%s: the gateway is trusted", name)
+		if _, err := transport.New(src, transport.Options{Base: base}).RoundTrip(newGet(t, "/x")); err == nil {
+			t.Errorf("%s as gateway: the call succeeded, want an error", test.name)
 		}
 		if n := s.requests.Load(); n != 0 {
-			t.Errorf("%s: %d requests", name, n)
+			t.Errorf("%s: the impostor got %d requests, want none", test.name, n)
 		}
 	}
 }
 
-// A token is opaque: whom it is for is between the service that issues it and the
-// gateway that verifies it. What can be kept apart is kept apart: the answer to one
-// tenant's request, right or wrong, is never served to another one.
-func TestAnswersForAnotherTenant(t *testing.T) {
+// A token is opaque: whom it is for is between the service that issues it and the gateway
+// that verifies it. But the response to one tenant's request, right or wrong, is never
+// served to another one.
+func TestResponsesForAnotherTenant(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "lob", agwtest.Options{SecondGateway: []string{"evil"}})
+	p := startProgram(t, "lob", agwtest.Options{SecondGateway: []string{"evil"}})
 	in := func(tenant string) context.Context { return tokensource.WithTenant(context.Background(), tenant) }
-	evil, err := w.src.Grant(in("evil"))
+	evil, err := p.source.AccessToken(in("evil"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	body := fmt.Sprintf(`{"destinationConfiguration":{"URL":%q},"authTokens":[{"http_header":{"value":%q},"expires_in":"3600"}]}`,
-		w.TenantGatewayURL("evil"), evil.Authorization()[0])
-	w.Destinations.OnRequest(func(r agwtest.Request) *agwtest.Fault {
+		p.server.TenantGatewayURL("evil"), evil.Authorization())
+	p.server.Destinations.OnRequest(func(r agwtest.Request) *agwtest.Fault {
 		if r.Tenant == tenant {
 			return &agwtest.Fault{Body: body}
 		}
 		return nil
 	})
-	if got := w.callerSeen(t, in(tenant)); got.Tenant != "evil" {
-		t.Errorf("the gateway believed %+v", got) // and would have refused what it does not believe
+	if got := p.callerAtGateway(t, in(tenant)); got.Tenant != "evil" {
+		t.Errorf("tenant %s, which got the token of evil: the gateway believes %+v, want what the token says", tenant, got)
 	}
 	for _, other := range []string{"evil", "third"} {
-		if got := w.callerSeen(t, in(other)); got.Tenant != other {
-			t.Errorf("%s acted as %+v", other, got)
+		if got := p.callerAtGateway(t, in(other)); got.Tenant != other {
+			t.Errorf("tenant %s: the gateway believes %+v, want it unharmed", other, got)
 		}
 	}
-	w.Destinations.Heal()
-	w.src.Forget(tokensource.Subject{Tenant: tenant})
-	if got := w.callerSeen(t, in(tenant)); got.Tenant != tenant {
-		t.Errorf("afterwards: %+v", got)
+	p.server.Destinations.ClearFaults()
+	if err := p.source.Forget(tokensource.SystemSubject().In(tenant)); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.callerAtGateway(t, in(tenant)); got.Tenant != tenant {
+		t.Errorf("tenant %s, after Forget: the gateway believes %+v, want it to have its own token", tenant, got)
 	}
 }
 
-// callerSeen returns whom the gateway believed a call to come from.
-func (w *world) callerSeen(t *testing.T, ctx context.Context) agwtest.Caller {
+// callerAtGateway returns whom the gateway believes a call to come from.
+func (p *program) callerAtGateway(t *testing.T, ctx context.Context) agwtest.Caller {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	resp, err := w.client.Do(get(t, "/who").WithContext(ctx))
+	resp, err := p.client.Do(newGet(t, "/who").WithContext(ctx))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,25 +214,31 @@ func (w *world) callerSeen(t *testing.T, ctx context.Context) agwtest.Caller {
 	return echo.Caller
 }
 
-// Services that vanish in the middle of an answer, over HTTP/2 and over HTTP/1.1.
+// Services that vanish in the middle of a response, over HTTP/2 and over HTTP/1.1, do no
+// lasting harm.
 func TestServicesThatVanish(t *testing.T) {
 	t.Parallel()
+	faults := map[string]agwtest.Fault{
+		"before the response": {Reset: true}, "after 10 bytes": {Reset: true, TruncateAfter: 10},
+		"after 10 bytes, as if they were all": {TruncateAfter: 10}, "after 2 MiB": {Padding: 2 << 20},
+	}
 	for _, http1 := range []bool{false, true} {
-		for _, flow := range []string{"customer", "lob"} {
-			w := newWorld(t, flow, agwtest.Options{HTTP1: http1})
-			for name, service := range w.services(flow) {
-				for _, fault := range []agwtest.Fault{{Reset: true}, {Reset: true, ResetAfter: 10}, {TruncateAfter: 10}, {Padding: 2 << 20}} {
-					service.OnRequest(func(agwtest.Request) *agwtest.Fault { return &fault })
-					_, err := w.flow.Fetch(t.Context(), tokensource.Subject{Tenant: tenant, UserToken: w.user})
-					if e := typed(t, err); e.Kind != tokensource.Passing {
-						t.Errorf("%s, %+v: %v", name, fault, e)
+		for _, flow := range flowNames {
+			p := startProgram(t, flow, agwtest.Options{HTTP1: http1})
+			for service, handle := range p.services() {
+				for name, fault := range faults {
+					handle.OnRequest(func(agwtest.Request) *agwtest.Fault { return &fault })
+					_, err := p.flow.Fetch(t.Context(), tokensource.UserSubject(p.userToken).In(tenant))
+					name = fmt.Sprintf("%s vanishes %s (HTTP/1.1: %t)", service, name, http1)
+					if e := fetchError(t, name, err); e.Kind != tokensource.Temporary {
+						t.Errorf("%s: got %v error %q, want a temporary one", name, e.Kind, e)
 					}
-					service.Heal()
-					w.purge()
+					handle.ClearFaults()
+					p.purge()
 				}
 			}
-			if n := w.exercise(t); n > 0 {
-				t.Errorf("%d failures afterwards", n)
+			if n := p.exercise(t); n > 0 {
+				t.Errorf("%s, HTTP/1.1: %t: %d failures afterwards, want none", flow, http1, n)
 			}
 		}
 	}
