@@ -199,3 +199,30 @@ func TestSettingsBoundTheCaches(t *testing.T) {
 		}
 	})
 }
+
+// Each JWT costs an exchange. A program whose users come with another one for each call is
+// told so once, and a program whose users keep theirs is not.
+func TestUserTokensThatAreUsedOnce(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		callsPerUser int
+		wantWarnings int
+	}{{"one call for each JWT", 1, 1}, {"ten calls for each JWT", 10, 0}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var log strings.Builder
+				bed := newTestbed(t, tokensource.Options{Logger: jsonLogger(&log), Settings: tokensource.Settings{MaxUserTokens: 1000}})
+				for user := range 600 {
+					for range tt.callsPerUser {
+						bed.token(asUser(t.Context(), fmt.Sprint("user", user)))
+					}
+				}
+				synctest.Wait()
+				if n := strings.Count(log.String(), "used for one call only"); n != tt.wantWarnings {
+					t.Errorf("600 users, %s: got %d warnings, want %d", tt.name, n, tt.wantWarnings)
+				}
+			})
+		})
+	}
+}

@@ -72,7 +72,9 @@ type observer struct {
 	stale, evictions, rejections, rotations atomic.Uint64
 	panics                                  atomic.Uint64
 
-	warnedAt atomic.Pointer[cache.Instant] // of a full cache
+	warnedAt    atomic.Pointer[cache.Instant] // of a full cache
+	userTokens  atomic.Uint64                 // of users, fetched
+	warnedOfUse atomic.Bool                   // of JWTs that are used once
 }
 
 // miss counts a call that fails, and returns its error.
@@ -123,6 +125,21 @@ func (o *observer) warnOfFullCache(setting string, size int, now cache.Instant) 
 	o.guard(func() {
 		o.logger.Warn("agw: the token cache is full, tokens leave it before they expire: raise Settings."+setting,
 			slog.String("flow", o.flow), slog.Int(setting, size), slog.Uint64("evictions", o.evictions.Load()))
+	})
+}
+
+// manyUsers is after how many users' tokens it can be told whether they are used again.
+const manyUsers = 256
+
+// warnOfSingleUse says once that most users' JWTs serve a single call each, and what to do.
+func (o *observer) warnOfSingleUse() {
+	fetched := o.userTokens.Add(1)
+	if o.logger == nil || fetched < manyUsers || o.hits.load() > fetched/4 || o.warnedOfUse.Swap(true) {
+		return
+	}
+	o.guard(func() {
+		o.logger.Warn("agw: most users' tokens are used for one call only, and each costs an exchange: keep a user's JWT for the session, since another JWT is another subject",
+			slog.String("flow", o.flow), slog.Uint64("user tokens", fetched), slog.Uint64("hits", o.hits.load()))
 	})
 }
 

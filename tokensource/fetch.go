@@ -188,6 +188,9 @@ func (f *fetch) after(_ *Token, err error) {
 		}
 		e.events.warnOfFullCache(setting, size, e.now())
 	}
+	if err == nil && f.ofUser() {
+		e.events.warnOfSingleUse()
+	}
 	var panicked *flight.PanicError
 	if errors.As(err, &panicked) {
 		e.events.logError("agw: the flow panicked", slog.String("flow", e.events.flow), slog.String("stack", string(panicked.Stack)))
