@@ -46,6 +46,8 @@ type requestCounts struct {
 	afterReset   int // all responses were lost
 	unexplained  int // none of these: something else must have lost the response
 	notJudged    int
+	questions    int // after a 401, whether it was the user whom the Destination Service refused
+	unauthorized int // of all of them: those with status 401
 	tooSoon      int // of all of them: before the backoff after a failure was over
 }
 
@@ -55,6 +57,13 @@ func (b *requestBudget) add(r agwtest.Request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.counts.total++
+	if r.Status == http.StatusUnauthorized {
+		b.counts.unauthorized++
+	}
+	if strings.Contains(r.RawQuery, "skipTokenRetrieval") {
+		b.counts.questions++
+		return
+	}
 	if key == "" {
 		b.counts.notJudged++
 		return
@@ -117,8 +126,8 @@ func (b *requestBudget) snapshot() requestCounts {
 
 // String lists the counts.
 func (c requestCounts) String() string {
-	return fmt.Sprintf("%d requests: first %d, after a failure %d, renewal %d, after a reset %d, unexplained %d, not judged %d; too soon %d",
-		c.total, c.first, c.afterFailure, c.renewal, c.afterReset, c.unexplained, c.notJudged, c.tooSoon)
+	return fmt.Sprintf("%d requests: first %d, after a failure %d, renewal %d, after a reset %d, unexplained %d, not judged %d, questions %d; too soon %d, unauthorized %d",
+		c.total, c.first, c.afterFailure, c.renewal, c.afterReset, c.unexplained, c.notJudged, c.questions, c.tooSoon, c.unauthorized)
 }
 
 // lifetimes are how long the tokens of an issuer live, in the order of the changes.
@@ -176,15 +185,6 @@ func userKey(r agwtest.Request) string {
 		return ""
 	}
 	return fmt.Sprintf("host %s tenant %s user %s", r.Host, r.Tenant, r.User)
-}
-
-// destinationKey is userKey, but for the question whether it was the user that the
-// Destination Service refused, which does not ask for a token.
-func destinationKey(r agwtest.Request) string {
-	if strings.Contains(r.RawQuery, "skipTokenRetrieval") {
-		return ""
-	}
-	return userKey(r)
 }
 
 func tenantKey(r agwtest.Request) string { return "tenant " + r.Tenant }

@@ -131,6 +131,9 @@ func (s *stack) checkBudgets(t *testing.T) {
 		if most := s.forgets.sum(); got.tooSoon > most {
 			s.results.violation("%d requests to %s came before the backoff after a failure was over, want at most %d: %v", got.tooSoon, sv.name, most, got)
 		}
+		if got.questions > got.unauthorized {
+			s.results.violation("%d questions to %s whether the user was refused, want at most one for each status 401, of which there were %d", got.questions, sv.name, got.unauthorized)
+		}
 		if most := maxPerShortLivedCall * int(s.shortLivedCalls.Load()); got.notJudged > most {
 			s.results.violation("%d requests to %s for users whose JWT ends soon, want at most %d", got.notJudged, sv.name, most)
 		}

@@ -62,12 +62,14 @@
 //     one to have the response again, and one of a fetch that was under way;
 //   - it is not judged, since it is for a user whose own JWT ends within seconds (at most 12
 //     for each call);
+//   - it is a question: after a 401 the flow asks whether it was the user whom the Destination
+//     Service refused (at most one for each 401);
 //   - none: it is unexplained.
 //
 // There must not be more unexplained requests than evictions, rejected tokens, calls of Forget,
 // attempts that failed although the double had responded well, and fetches during which other
 // credentials came into force:
 //
-//	requests <= first + after a failure + renewal + after a reset + not judged
+//	requests <= first + after a failure + renewal + after a reset + not judged + questions
 //	            + evictions + rejections + calls of Forget + unnoticed successes + repetitions
 package soak

@@ -177,7 +177,7 @@ func (s *stack) setUpLoB() (load func() (flows.Credentials, error)) {
 		key: fragmentKey, usefulFor: fiveMinutes, // each user of a tenant needs them, so backoff is not judged
 	})
 	s.addService(agwtest.ServiceDestination, s.srv.Destinations.Service, s.srv.Destinations, &requestBudget{
-		key: destinationKey, usefulFor: use, resets: &s.purges,
+		key: userKey, usefulFor: use, resets: &s.purges,
 		perFetch: 2 * 3, endsBackoff: []*moments{&s.renewals, &s.purges}, // a fetch may ask with two service tokens
 	})
 	return func() (flows.Credentials, error) { return lob.Load() }
