@@ -23,13 +23,14 @@ type Config struct {
 	Credentials flows.Credentials
 
 	// Tenant is the tenant of calls whose context names none. TenantFunc, if not nil, is
-	// asked first. LoB only: a customer's credentials are of one tenant. See
-	// [flows.Options].
+	// asked first. LoB only: a customer's credentials are of one tenant, and New fails if one
+	// of these is set for them. See [flows.Options].
 	Tenant     string
 	TenantFunc func(context.Context) (string, error)
 
 	// Dependencies, if not nil, is asked for the MCP servers and agents of a customer's
-	// agent, instead of the list that came with the credentials. Customer only.
+	// agent, instead of the list that came with the credentials. Customer only: New fails if
+	// it is set for LoB.
 	Dependencies func(context.Context) ([]flows.Dependency, error)
 
 	// RequireUser makes a call that names no user an error.

@@ -61,8 +61,8 @@ type Dependency struct {
 	GlobalTenantID string // the tenant that it runs in
 }
 
-// Options configure a flow. The zero value means the defaults. Each field has the same
-// name and meaning in agw.Config.
+// Options configure a flow. The zero value means the defaults. Each field but
+// Tokens has the same name and meaning in agw.Config.
 type Options struct {
 	// TenantFunc and Tenant are the tenant of calls that name none. The function is asked
 	// first, for every call and possibly by several at once, so it must be quick; if it

@@ -54,7 +54,7 @@ func newClient(c Credentials, allowPlainHTTP bool) (*client, error) {
 	destination := base + "/destination-configuration/v2/destinations/" +
 		url.PathEscape("sap-managed-runtime-ias-"+c.Landscape) + "@provider_subaccount"
 	// The wildcard stands for the label that differs from tenant to tenant. Both identities
-	// cover everything but the secret: only that may change without a new generation.
+	// cover everything but the secret: with another secret it still is the same OAuth client.
 	endpoint := auth.tokenURL("*")
 	return &client{
 		credentials:     c,
